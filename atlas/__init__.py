@@ -1,0 +1,1 @@
+"""What a feature and a head are; how to read, search, tag, compare and probe them."""

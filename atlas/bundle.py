@@ -1,0 +1,363 @@
+"""What a run leaves on disk: Parquet tables, the SAEs' weights, and `manifest.json` last.
+
+A folder without a manifest is not a bundle yet; a folder whose files do not match the manifest's
+hashes is damaged. Both are refused by name. Table columns are those of the evidence schema
+(migrations/evidence), with one difference: `sae` is the SAE's lasting id, not a number.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from atlas.errors import BundleError
+
+VERSION = 1
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+
+_TEXT, _BIG, _INT, _SHORT = pa.string(), pa.int64(), pa.int32(), pa.int16()
+_REAL, _DOUBLE, _BOOL = pa.float32(), pa.float64(), pa.bool_()
+_INTS, _SHORTS, _REALS = pa.list_(_INT), pa.list_(_SHORT), pa.list_(_REAL)
+_NAME = pa.dictionary(pa.int32(), pa.string())
+
+_FEATURE_KEY = {"sae": _NAME, "feature": _INT}
+_LABEL_KEY = {**_FEATURE_KEY, "method": _TEXT, "model": _TEXT, "prompt": _TEXT}
+
+TABLES: dict[str, pa.Schema] = {
+    name: pa.schema(columns)
+    for name, columns in {
+        "model": {
+            "id": _TEXT,
+            "name": _TEXT,
+            "family": _TEXT,
+            "n_layers": _INT,
+            "n_heads": _INT,
+            "n_kv_heads": _INT,
+            "d_head": _INT,
+            "d_model": _INT,
+            "vocab_size": _INT,
+            "bos_token": _INT,
+            "weights_sha256": _TEXT,
+        },
+        "run": {
+            "id": _TEXT,
+            "kind": _TEXT,
+            "model": _TEXT,
+            "created_at": pa.timestamp("us"),
+            "seconds": _DOUBLE,
+            "config": _TEXT,
+            "versions": _TEXT,
+            "device": _TEXT,
+            "bos": _TEXT,
+            "positions": _TEXT,
+            "corpus": _TEXT,
+            "corpus_sha256": _TEXT,
+            "context_length": _INT,
+            "train_tokens": _BIG,
+            "mine_tokens": _BIG,
+        },
+        "sae": {
+            "id": _TEXT,
+            "model": _TEXT,
+            "layer": _INT,
+            "set_name": _TEXT,
+            "hook": _TEXT,
+            "architecture": _TEXT,
+            "d_in": _INT,
+            "d_sae": _INT,
+            "run": _TEXT,
+            "l0": _DOUBLE,
+            "fvu": _DOUBLE,
+            "ce_clean": _DOUBLE,
+            "ce_sae": _DOUBLE,
+            "ce_zero": _DOUBLE,
+            "ce_mean": _DOUBLE,
+            "ce_sae_low": _DOUBLE,
+            "ce_sae_high": _DOUBLE,
+            "ce_zero_low": _DOUBLE,
+            "ce_zero_high": _DOUBLE,
+            "ce_mean_low": _DOUBLE,
+            "ce_mean_high": _DOUBLE,
+            "recovered_zero": _DOUBLE,
+            "recovered_mean": _DOUBLE,
+            "eval_tokens": _BIG,
+            "dead_share": _DOUBLE,
+            "dead_window": _BIG,
+            "weights": _TEXT,
+            "weights_sha256": _TEXT,
+        },
+        "feature": {
+            **_FEATURE_KEY,
+            "firings": _BIG,
+            "tokens": _BIG,
+            "density": _DOUBLE,
+            "density_low": _DOUBLE,
+            "density_high": _DOUBLE,
+            "max_act": _REAL,
+            "mean_act": _REAL,
+            "std_act": _REAL,
+            "histogram": _INTS,
+            "top_tokens": _INTS,
+            "top_logits": _REALS,
+            "bottom_tokens": _INTS,
+            "bottom_logits": _REALS,
+            "bias": _REAL,
+            "weight_head": _SHORT,
+            "weight_share": _REAL,
+            "weight_entropy": _REAL,
+            "dfa_head": _SHORT,
+            "dfa_share": _REAL,
+            "dfa_entropy": _REAL,
+            "disagreement": _REAL,
+            "disagree": _BOOL,
+            "residual": _REAL,
+            "family": _TEXT,
+            "family_score": _REAL,
+        },
+        "feature_head": {
+            **_FEATURE_KEY,
+            "head": _SHORT,
+            "weight_share": _REAL,
+            "dfa_mean": _REAL,
+            "dfa_share": _REAL,
+            "won": _REAL,
+        },
+        "context": {
+            "ctx": _INT,
+            "run": _TEXT,
+            "doc": _TEXT,
+            "source": _TEXT,
+            "start": _INT,
+            "tokens": _INTS,
+        },
+        "vocab": {"model": _TEXT, "token": _INT, "text": _TEXT},
+        "example": {
+            **_FEATURE_KEY,
+            "kind": _TEXT,
+            "band": _SHORT,
+            "rank": _SHORT,
+            "ctx": _INT,
+            "pos": _SHORT,
+            "act": _REAL,
+            "token": _INT,
+            "act_pos": _SHORTS,
+            "act_val": _REALS,
+            "head_dfa": _REALS,
+            "src_pos": _SHORTS,
+            "src_dfa": _REALS,
+            "src_head": _SHORTS,
+            "src_rest": _REAL,
+            "src_token": _INT,
+            "distance": _SHORT,
+            "residual": _REAL,
+        },
+        "neighbour": {
+            **_FEATURE_KEY,
+            "rank": _SHORT,
+            "other_sae": _NAME,
+            "other_feature": _INT,
+            "cosine": _REAL,
+            "jaccard": _REAL,
+        },
+        "label": {
+            **_FEATURE_KEY,
+            "side": _TEXT,
+            "method": _TEXT,
+            "model": _TEXT,
+            "prompt": _TEXT,
+            "text": _TEXT,
+            "support": _REAL,
+            "support_low": _REAL,
+            "support_high": _REAL,
+            "n": _INT,
+            "rule": _TEXT,
+        },
+        "label_score": {
+            **_LABEL_KEY,
+            "scorer": _TEXT,
+            "score": _REAL,
+            "score_low": _REAL,
+            "score_high": _REAL,
+            "n": _INT,
+            "judgements": _TEXT,
+        },
+        "label_failure": {**_LABEL_KEY, "step": _TEXT, "reason": _TEXT},
+        "head": {"model": _TEXT, "layer": _INT, "head": _INT, "kv_head": _INT},
+        "head_metric": {
+            "model": _TEXT,
+            "layer": _INT,
+            "head": _INT,
+            "metric": _TEXT,
+            "condition": _TEXT,
+            "value": _DOUBLE,
+            "low": _DOUBLE,
+            "high": _DOUBLE,
+            "n": _BIG,
+            "run": _TEXT,
+        },
+    }.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a bundle as its manifest lists it."""
+
+    sha256: str
+    rows: int
+    """Rows of a table; 0 for the weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A complete bundle on disk."""
+
+    path: Path
+    run: str
+    files: Mapping[str, File] = field(default_factory=dict)
+    """File name to hash and rows."""
+
+    @property
+    def sha256(self) -> str:
+        """Fingerprint of the whole: of the sorted file names and their hashes."""
+        lines = "".join(f"{name} {file.sha256}\n" for name, file in sorted(self.files.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows per table."""
+        return {
+            name.removesuffix(".parquet"): file.rows
+            for name, file in sorted(self.files.items())
+            if name.endswith(".parquet")
+        }
+
+    def table_path(self, table: str) -> Path | None:
+        """The Parquet file of `table`, or None when this bundle has none."""
+        name = f"{table}.parquet"
+        return self.path / name if name in self.files else None
+
+    def read(self, table: str) -> pa.Table:
+        """All rows of `table`; an empty table when this bundle has none."""
+        path = self.table_path(table)
+        return pq.read_table(path) if path else TABLES[table].empty_table()
+
+
+def write_table(folder: Path, name: str, rows: pa.Table | Mapping[str, Any]) -> Path:
+    """Write one table of a bundle whole or not at all (temporary name, sync, rename).
+
+    Args:
+        folder: the bundle's folder, made when missing.
+        name: a key of TABLES.
+        rows: a table, or columns by name; cast to the table's schema.
+
+    Raises:
+        BundleError: a column is missing, unknown or of another type.
+    """
+    schema = TABLES[name]
+    try:
+        table = rows if isinstance(rows, pa.Table) else pa.table(dict(rows))
+        table = table.select(schema.names).cast(schema)
+    except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise BundleError(f"table {name} does not fit its schema: {error}") from error
+    extra = set(rows.column_names if isinstance(rows, pa.Table) else rows) - set(schema.names)
+    if extra:
+        raise BundleError(f"table {name} has unknown columns: {', '.join(sorted(extra))}")
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.parquet"
+    draft = target.with_suffix(".partial")
+    pq.write_table(table, draft, compression="zstd", row_group_size=122_880)
+    sync_and_rename(draft, target)
+    return target
+
+
+def sync_and_rename(draft: Path, target: Path) -> None:
+    """Give a finished file its name, so that a crash leaves the old state or the new one."""
+    with draft.open("rb+") as handle:
+        os.fsync(handle.fileno())
+    draft.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def seal(folder: Path, run: str) -> Bundle:
+    """Write the manifest of a folder whose tables are all there, and give the bundle back."""
+    files = {}
+    for path in sorted([*folder.glob("*.parquet"), *folder.glob(WEIGHTS)]):
+        rows = pq.ParquetFile(path).metadata.num_rows if path.suffix == ".parquet" else 0
+        files[path.name] = File(sha256_file(path), rows)
+    manifest = {
+        "version": VERSION,
+        "run": run,
+        "files": {name: asdict(file) for name, file in files.items()},
+    }
+    draft = folder / "manifest.partial"
+    draft.write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    sync_and_rename(draft, folder / MANIFEST)
+    return Bundle(folder, run, files)
+
+
+def open_bundle(path: Path, *, check: bool = True) -> Bundle:
+    """The bundle in a folder, its files compared with the manifest's hashes when `check`.
+
+    Raises:
+        BundleError: no folder, no manifest, a newer version, or a file that is missing or changed.
+    """
+    if not path.is_dir():
+        raise BundleError(f"no bundle at {path}", "give the folder that `atlas ingest` printed")
+    manifest = path / MANIFEST
+    if not manifest.is_file():
+        raise BundleError(
+            f"bundle {path} is incomplete: it has no {MANIFEST}",
+            "run the same `atlas ingest` again: it goes on where it stopped",
+        )
+    try:
+        content = json.loads(manifest.read_text())
+        version, run = int(content["version"]), str(content["run"])
+        files = {str(name): File(**file) for name, file in content["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(
+            f"bundle {path}: {MANIFEST} is damaged ({error})", "restore the folder or ingest again"
+        ) from error
+    if version > VERSION:
+        raise BundleError(
+            f"bundle {path} has version {version}; this program reads up to {VERSION}",
+            "upgrade feature-atlas",
+        )
+    bundle = Bundle(path, run, files)
+    if check:
+        _check_files(bundle)
+    return bundle
+
+
+def _check_files(bundle: Bundle) -> None:
+    for name, file in bundle.files.items():
+        path = bundle.path / name
+        if not path.is_file():
+            raise BundleError(
+                f"bundle {bundle.path}: {name} is missing", "restore the folder or ingest again"
+            )
+        if sha256_file(path) != file.sha256:
+            raise BundleError(
+                f"bundle {bundle.path}: {name} is not the file that was written",
+                "restore the folder or ingest again",
+            )
+        table = name.removesuffix(".parquet")
+        if name.endswith(".parquet") and table not in TABLES:
+            raise BundleError(f"bundle {bundle.path}: unknown table {table}")

@@ -1,0 +1,1 @@
+"""The two stores: evidence snapshots in DuckDB, people's notes through SQLAlchemy."""

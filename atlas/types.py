@@ -1,0 +1,399 @@
+"""What travels between the parts: frozen, without tensors, tables or open handles."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from atlas.ids import FeatureId, HeadId, Id, SaeId
+
+HISTOGRAM_BINS = 64
+"""Bins of an activation histogram; bin b starts at `histogram_edge(b)`."""
+
+
+def histogram_edge(b: int) -> float:
+    """Lower edge of histogram bin `b` (0..64): four bins per octave from 2^-8 to 2^8."""
+    return float(2.0 ** (-8 + b / 4))
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One published state of the evidence."""
+
+    number: int
+    path: Path
+    schema_version: int
+    published_at: datetime
+
+    @property
+    def name(self) -> str:
+        """The folder's name, such as `000008`; it stands in every permalink."""
+        return f"{self.number:06d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of the atlas."""
+
+    id: str
+    name: str
+    family: str
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_model: int
+    vocab_size: int
+    bos_token: int | None
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One ingest job whose bundle is published."""
+
+    id: str
+    kind: str
+    model: str
+    created_at: datetime
+    seconds: float
+    config: dict[str, Any]
+    versions: dict[str, str]
+    device: str
+    bos: str
+    positions: str
+    corpus: str
+    corpus_sha256: str
+    context_length: int
+    train_tokens: int
+    mine_tokens: int
+    bundle_sha256: str
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How well an SAE rebuilds z on held-out text. Losses in nats per token."""
+
+    l0: float
+    fvu: float
+    ce_clean: float
+    ce_sae: float
+    ce_zero: float
+    ce_mean: float
+    sae_cost: Interval
+    """95 % interval over contexts of ce_sae - ce_clean."""
+    zero_cost: Interval
+    mean_cost: Interval
+    recovered_zero: float | None
+    """None where zeroing z costs no more than its own noise."""
+    recovered_mean: float | None
+    tokens: int
+    dead_share: float
+    dead_window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sae:
+    """One SAE of the atlas."""
+
+    id: SaeId
+    number: int
+    """Its small number in this snapshot, which SQL tables use."""
+    hook: str
+    architecture: str
+    d_in: int
+    d_sae: int
+    run: str
+    evaluation: Evaluation | None
+    """None for an SAE that was imported and not evaluated."""
+    alive: int
+    """Features that fired at least once while mining."""
+    weights: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRow:
+    """One feature as lists and search results show it."""
+
+    id: FeatureId
+    title: str | None
+    title_method: str | None
+    """tokens, llm, or the author's name when a person wrote it."""
+    title_support: float | None
+    density: float
+    firings: int
+    max_act: float
+    mean_act: float
+    weight_head: int
+    weight_share: float
+    dfa_head: int | None
+    dfa_share: float | None
+    disagree: bool
+    family: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeadShare:
+    """What one head contributes to one feature."""
+
+    head: int
+    weight_share: float
+    dfa_mean: float | None
+    dfa_share: float | None
+    won: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogitEffect:
+    """A token and what a feature's direction does to its logit, per unit of activation."""
+
+    token: int
+    text: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source position of an example and what it gave."""
+
+    pos: int
+    dfa: float
+    head: int
+
+
+ExampleKind = Literal["top", "interval", "random", "near_miss"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One firing in its context."""
+
+    feature: FeatureId
+    kind: ExampleKind
+    band: int | None
+    rank: int
+    ctx: int
+    pos: int
+    act: float
+    tokens: tuple[str, ...]
+    """Text of every token of the context."""
+    acts: tuple[tuple[int, float], ...]
+    """(position, activation) wherever the feature fires in the context."""
+    head_dfa: tuple[float, ...]
+    sources: tuple[Source, ...]
+    """Strongest sources first."""
+    src_rest: float
+    """DFA of all sources that are not listed."""
+    bias: float
+    residual: float
+    doc: str
+    source: str
+    """Collection the document belongs to."""
+
+
+LabelSide = Literal["title", "when", "fetches", "says"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A machine label."""
+
+    side: LabelSide
+    method: str
+    model: str | None
+    prompt: str | None
+    text: str
+    support: float | None
+    interval: Interval | None
+    n: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """How well a label predicts firing."""
+
+    method: str
+    model: str | None
+    prompt: str | None
+    scorer: str
+    score: float
+    interval: Interval | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A feature that writes in nearly the same direction."""
+
+    row: FeatureRow
+    cosine: float
+    jaccard: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """Everything about one feature."""
+
+    row: FeatureRow
+    sae: Sae
+    run: Run
+    tokens: int
+    density_interval: Interval
+    std_act: float
+    histogram: tuple[int, ...]
+    top_logits: tuple[LogitEffect, ...]
+    bottom_logits: tuple[LogitEffect, ...]
+    bias: float
+    heads: tuple[HeadShare, ...]
+    weight_entropy: float
+    dfa_entropy: float | None
+    disagreement: float | None
+    residual: float | None
+    family_score: float | None
+    labels: tuple[Label, ...]
+    scores: tuple[LabelScore, ...]
+    examples: tuple[Example, ...]
+    neighbours: tuple[Neighbour, ...]
+
+    @property
+    def id(self) -> FeatureId:
+        return self.row.id
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it never fired on the mined text."""
+        return self.row.firings == 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeadMetric:
+    """One measured behaviour of a head."""
+
+    metric: str
+    condition: str
+    value: float
+    interval: Interval | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRow:
+    """One head as lists show it."""
+
+    id: HeadId
+    kv_head: int
+    features: int
+    """Live features whose largest measured share is this head's."""
+    weight_features: int
+    """Live features whose largest weight share is this head's."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadFeature:
+    """A feature of a head with that head's part in it."""
+
+    row: FeatureRow
+    share: HeadShare
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Everything about one head."""
+
+    row: HeadRow
+    metrics: tuple[HeadMetric, ...]
+    features: tuple[HeadFeature, ...]
+    """Live features, largest measured share first."""
+
+    @property
+    def id(self) -> HeadId:
+        return self.row.id
+
+
+Sort = Literal[
+    "relevance", "density", "max_act", "mean_act", "head_share", "support", "disagreement", "id"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search: words and filters, each None when not asked for."""
+
+    text: str = ""
+    """Words over labels, tokens, logits and notes; empty lists everything."""
+    model: str | None = None
+    sae: str | None = None
+    layer: int | None = None
+    head: int | None = None
+    """Needs head_by and head_min: features to which this head gives at least that share."""
+    head_by: Literal["measured", "weights"] = "measured"
+    head_min: float = 0.25
+    family: str | None = None
+    tag: str | None = None
+    density_min: float | None = None
+    density_max: float | None = None
+    support_min: float | None = None
+    disagree: bool | None = None
+    dead: bool = False
+    """Whether features that never fired are listed too."""
+    sort: Sort = "relevance"
+    descending: bool = True
+    limit: int = 25
+    after: str = ""
+    """Opaque mark of the last row of the page before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A found feature and why."""
+
+    row: FeatureRow
+    score: float
+    reasons: tuple[str, ...]
+    """What matched, such as `title: "board" is next` with the match in «»; empty without words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of search results."""
+
+    hits: tuple[Hit, ...]
+    total: int
+    """Matches in all."""
+    after: str
+    """Mark to ask for the next page; empty on the last one."""
+    snapshot: str
+    facets: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    """Facet name (layer, head, family, ...) to (value, count), most frequent first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqlResult:
+    """Rows of one SELECT with what is needed to cite it."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    truncated: bool
+    """Whether rows were left out at the row limit."""
+    seconds: float
+    snapshot: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """What a jump box may mean: one id, several, or none."""
+
+    text: str
+    found: tuple[Id, ...]
