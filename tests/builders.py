@@ -1,8 +1,8 @@
 """A small hand-made bundle, so that store and app are tested without a model.
 
-Model `toy`: two layers of two heads, vocabulary of a dozen words. One SAE per layer asked for,
-six features each: 0 is an induction-like feature of head 1, 1 a previous-token feature of head 0,
-2 fires on " the", 3 disagrees between weights and measurement, 4 is shared by both heads, 5 is dead.
+Model `toy`: two layers of two heads, a dozen words. One SAE per layer asked for, six features
+each: 0 is an induction-like feature of head 1, 1 a previous-token feature of head 0,
+2 fires on " the", 3 disagrees between weights and measurement, 4 belongs to both heads, 5 is dead.
 """
 
 from datetime import datetime
