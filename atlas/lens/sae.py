@@ -1,0 +1,114 @@
+"""The SAE as every part of the atlas uses it: encode, decode, head shares, save and load.
+
+Whatever was trained (BatchTopK, JumpReLU, ReLU) is saved in one form: centring and scaling folded
+into the weights, b_dec folded into b_enc, a threshold per feature. So one token encodes the same
+alone or in any batch. Only TopK keeps a number k.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from atlas.errors import BundleError
+
+
+class Sae(NamedTuple):
+    """Weights of one SAE on z with the heads concatenated, d_in = heads * d_head."""
+
+    w_enc: Tensor  # [d_sae, d_in]
+    b_enc: Tensor  # [d_sae]
+    w_dec: Tensor  # [d_sae, d_in]
+    b_dec: Tensor  # [d_in]
+    threshold: Tensor  # [d_sae], a feature fires above it; 0 for ReLU
+    k: int = 0  # features that fire per token, for TopK; 0 for all others
+
+    @property
+    def d_in(self) -> int:
+        return self.w_enc.shape[1]
+
+    @property
+    def d_sae(self) -> int:
+        return self.w_enc.shape[0]
+
+    @property
+    def architecture(self) -> str:
+        """`topk`, or `jumprelu` for everything with a threshold."""
+        return "topk" if self.k else "jumprelu"
+
+    def to(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> "Sae":
+        """The same SAE elsewhere."""
+        moved = (part.to(device, dtype) for part in self[:5])
+        return Sae(*moved, k=self.k)
+
+
+def pre_activations(sae: Sae, z_cat: Tensor) -> Tensor:
+    """`z_cat @ w_enc.T + b_enc` for `[n, d_in]` inputs: `[n, d_sae]`."""
+    return torch.nn.functional.linear(z_cat, sae.w_enc, sae.b_enc)
+
+
+def fire(sae: Sae, pre: Tensor) -> Tensor:
+    """Activations `[n, d_sae]` from pre-activations: what is above threshold, or the top k."""
+    if sae.k:
+        kept = pre.topk(sae.k, dim=-1)
+        pre = torch.zeros_like(pre).scatter(-1, kept.indices, kept.values)
+        return pre.relu()
+    return pre * (pre > sae.threshold.clamp(min=0))
+
+
+def encode(sae: Sae, z_cat: Tensor) -> Tensor:
+    """Activations `[n, d_sae]` of `[n, d_in]` inputs."""
+    return fire(sae, pre_activations(sae, z_cat))
+
+
+def decode(sae: Sae, acts: Tensor) -> Tensor:
+    """Reconstructions `[n, d_in]` of `[n, d_sae]` activations."""
+    return acts @ sae.w_dec + sae.b_dec
+
+
+def head_shares(w_dec: Tensor, n_heads: int) -> Tensor:
+    """Share of every head in every feature by weights, `[d_sae, head]` (PAPER.md section 5.1).
+
+    The ratio of the norms of the decoder row's head slices; rows of zeros give zeros.
+
+    Args:
+        w_dec: `[d_sae, d_in]`, head-major.
+        n_heads: heads that d_in divides into.
+    """
+    norms = w_dec.unflatten(-1, (n_heads, -1)).norm(dim=-1)
+    return norms / norms.sum(-1, keepdim=True).clamp(min=torch.finfo(norms.dtype).tiny)
+
+
+def save(path: Path, saes: Mapping[str, Sae]) -> None:
+    """Write SAEs by id into one safetensors file, float32."""
+    tensors = {
+        f"{name}:{part}": getattr(sae, part).detach().to("cpu", torch.float32).contiguous()
+        for name, sae in saes.items()
+        for part in Sae._fields[:5]
+    }
+    save_file(tensors, path, {"k": json.dumps({name: sae.k for name, sae in saes.items()})})
+
+
+def load(path: Path, name: str, device: str = "cpu") -> Sae:
+    """One SAE by id from a file that `save` wrote.
+
+    Raises:
+        BundleError: the file is missing or damaged, or has no such SAE.
+    """
+    try:
+        with safe_open(path, "pt", device=device) as file:
+            k = json.loads((file.metadata() or {}).get("k", "{}"))
+            if name not in k:
+                raise BundleError(
+                    f"{path.name} has no SAE {name}", f"it has {', '.join(sorted(k))}"
+                )
+            return Sae(*(file.get_tensor(f"{name}:{part}") for part in Sae._fields[:5]), k=k[name])
+    except (OSError, SafetensorError) as error:
+        raise BundleError(
+            f"weights {path} cannot be read: {error}", "publish the bundle again"
+        ) from error
