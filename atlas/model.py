@@ -1,4 +1,4 @@
-"""The language model behind an atlas; the only file that knows transformer_lens and transformers."""
+"""The language model behind an atlas; the only file that knows transformer_lens."""
 
 import hashlib
 import importlib.util

@@ -43,8 +43,7 @@ class Sae(NamedTuple):
 
     def to(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> "Sae":
         """The same SAE elsewhere."""
-        moved = (part.to(device, dtype) for part in self[:5])
-        return Sae(*moved, k=self.k)
+        return self._replace(**{p: getattr(self, p).to(device, dtype) for p in self._fields[:5]})
 
 
 def pre_activations(sae: Sae, z_cat: Tensor) -> Tensor:
@@ -80,14 +79,14 @@ def head_shares(w_dec: Tensor, n_heads: int) -> Tensor:
         w_dec: `[d_sae, d_in]`, head-major.
         n_heads: heads that d_in divides into.
     """
-    norms = w_dec.unflatten(-1, (n_heads, -1)).norm(dim=-1)
+    norms = torch.linalg.vector_norm(w_dec.view(len(w_dec), n_heads, -1), dim=-1)
     return norms / norms.sum(-1, keepdim=True).clamp(min=torch.finfo(norms.dtype).tiny)
 
 
 def save(path: Path, saes: Mapping[str, Sae]) -> None:
     """Write SAEs by id into one safetensors file, float32."""
     tensors = {
-        f"{name}:{part}": getattr(sae, part).detach().to("cpu", torch.float32).contiguous()
+        f"{name}:{part}": getattr(sae, part).detach().to("cpu", torch.float32, copy=True)
         for name, sae in saes.items()
         for part in Sae._fields[:5]
     }
@@ -107,7 +106,8 @@ def load(path: Path, name: str, device: str = "cpu") -> Sae:
                 raise BundleError(
                     f"{path.name} has no SAE {name}", f"it has {', '.join(sorted(k))}"
                 )
-            return Sae(*(file.get_tensor(f"{name}:{part}") for part in Sae._fields[:5]), k=k[name])
+            parts = {part: file.get_tensor(f"{name}:{part}") for part in Sae._fields[:5]}
+            return Sae(**parts, k=k[name])
     except (OSError, SafetensorError) as error:
         raise BundleError(
             f"weights {path} cannot be read: {error}", "publish the bundle again"
