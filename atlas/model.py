@@ -69,6 +69,10 @@ class LanguageModel:
         """Token ids of `text`, without any start or end token."""
         return list(self.bridge.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def tokenise_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, without any start or end token; quicker than one by one."""
+        return list(self.bridge.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+
     def vocabulary(self) -> list[str]:
         """Text of every token id, spaces and newlines as they are."""
         return [self.bridge.tokenizer.decode([token]) for token in range(self.info.vocab_size)]
@@ -136,7 +140,8 @@ class LanguageModel:
     @torch.inference_mode()
     def w_o(self, layer: int) -> Tensor:
         """Output weights `[head, d_head, d_model]` of one layer, float32."""
-        return self.bridge.blocks[layer].attn.W_O.float()  # type: ignore[no-any-return]
+        weights: Tensor = self.bridge.blocks[layer].attn.W_O
+        return weights.float()
 
     @torch.inference_mode()
     def logit_effects(self, directions: Tensor) -> Tensor:
@@ -159,7 +164,8 @@ class LanguageModel:
         if weight is not None:
             offset = 1.0 if getattr(self.bridge.cfg, "rmsnorm_uses_offset", False) else 0.0
             directions = directions * (weight.float() + offset)
-        return directions @ self.bridge.W_U.float()
+        unembedding: Tensor = self.bridge.W_U
+        return directions @ unembedding.float()
 
 
 def _as_hook(function: Replace) -> Callable[..., Tensor]:

@@ -1,0 +1,267 @@
+"""Every setting of a job, declared once. Presets and job files hold only what differs."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from atlas.errors import ConfigError
+from atlas.ids import is_name
+
+PRESETS = Path(__file__).parent / "jobs"
+
+Count = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ModelPart(_Part):
+    """Which model, and how it runs."""
+
+    name: str = "smollm2-135m"
+    """Hub name, local folder, or the name of a packaged model."""
+    id: str | None = None
+    """The model's name in every id of the atlas; by default the last part of `name`."""
+    device: str = "auto"
+    """cpu, cuda, cuda:N, or auto for CUDA when present."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the forward pass while training and counting; kept examples are always
+    attributed in float32."""
+    batch_contexts: Count = 16
+    """Contexts per forward pass."""
+
+
+class CorpusPart(_Part):
+    """Which text, and how it is cut."""
+
+    name: str = "builtin"
+    """`builtin`, a local .txt/.md/.jsonl/.parquet file or folder of them, or a hub dataset."""
+    subset: str | None = None
+    """Configuration of a hub dataset."""
+    split: str = "train"
+    """Split of a hub dataset."""
+    text: str = "text"
+    """Column that holds the text."""
+    source: str | None = None
+    """Column that names the collection a document belongs to."""
+    context_length: Annotated[int, Field(ge=4)] = 128
+    """Tokens per context, the start token included."""
+    bos: Literal["model", "none"] = "model"
+    """What starts a context: the model's own start token, or nothing."""
+    pack: bool = False
+    """Whether a context may run over the end of a document into the next one."""
+    min_tokens: Count = 16
+    """Shorter leftovers of a document are dropped."""
+    seed: int = 0
+    """Order of the documents."""
+
+
+class PositionsPart(_Part):
+    """Which positions are left out of training and mining."""
+
+    skip_first: Annotated[int, Field(ge=0)] = 1
+    """Leading positions of each context: the attention sink sits there."""
+    sink_norm: Annotated[float, Field(gt=1)] | None = 10.0
+    """Positions whose z is longer than this many medians in any trained layer."""
+
+
+class SaePart(_Part):
+    """The SAEs: one per layer, all trained together."""
+
+    set: str = "att"
+    """Name of this set of SAEs; part of every id."""
+    layers: tuple[int, ...] = ()
+    """Layers to train on, counted from 0."""
+    objective: Literal["batchtopk", "relu"] = "batchtopk"
+    """batchtopk, or relu with an L1 penalty as in the paper."""
+    d_sae: Count = 4608
+    """Features per SAE."""
+    k: Count = 32
+    """Mean number of features that fire per token (batchtopk)."""
+    l1: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the L1 penalty (relu)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "SaePart":
+        if self.k > self.d_sae:
+            raise ValueError(f"k = {self.k} is larger than d_sae = {self.d_sae}")
+        if len(set(self.layers)) != len(self.layers):
+            raise ValueError(f"layers {list(self.layers)} name a layer twice")
+        if not is_name(self.set):
+            raise ValueError(f"set {self.set!r} is no name (letters, digits, '.', '_', '-')")
+        return self
+
+
+class TrainPart(_Part):
+    """How long and how the SAEs are trained."""
+
+    tokens: Count = 100_000_000
+    """Activations to train on, repeats counted."""
+    repeats: Count = 1
+    """Times each buffer of activations is used before the next one is made."""
+    buffer_tokens: Count = 262_144
+    """Activations held in memory and mixed."""
+    batch: Count = 2048
+    """Activations per step and layer."""
+    lr: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate; by default 2e-4 / sqrt(d_sae / 16384)."""
+    warmup: Share = 0.05
+    """Share of the steps with a rising learning rate."""
+    decay: Share = 0.2
+    """Share of the steps at the end over which the learning rate falls to 0."""
+    anneal: Share = 0.1
+    """Share of the steps over which k falls from 4 k to k."""
+    aux: Annotated[float, Field(ge=0)] = 1 / 32
+    """Weight of the loss that revives dead features."""
+    dead_tokens: Count = 2_000_000
+    """A feature that has not fired for this many tokens counts as dead."""
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Time between checkpoints."""
+    seed: int = 0
+
+
+class EvaluatePart(_Part):
+    """The held-out evaluation."""
+
+    tokens: Count = 200_000
+    """Held-out tokens."""
+
+
+class MinePart(_Part):
+    """What is kept of every feature."""
+
+    tokens: Count = 10_000_000
+    """Tokens to mine; documents that were trained on are not among them."""
+    top: Count = 20
+    """Strongest examples per feature, one per context."""
+    bands: Count = 5
+    """Equal-width activation intervals between 0 and the maximum."""
+    per_band: Count = 3
+    """Examples drawn from each interval."""
+    random: Count = 10
+    """Examples drawn from all firings; labels are judged on them."""
+    sources: Count = 12
+    """Source positions kept per example."""
+    logits: Count = 12
+    """Promoted and suppressed tokens kept per feature."""
+    neighbours: Count = 8
+    """Nearest decoder directions kept per feature."""
+    shard_contexts: Count = 4096
+    """Contexts per unit of work; a stopped job goes on with the next unit."""
+
+
+class Job(_Part):
+    """One ingest job."""
+
+    name: str = "atlas"
+    """First part of the run's name."""
+    model: ModelPart = ModelPart()
+    corpus: CorpusPart = CorpusPart()
+    positions: PositionsPart = PositionsPart()
+    sae: SaePart = SaePart()
+    train: TrainPart = TrainPart()
+    evaluate: EvaluatePart = EvaluatePart()
+    mine: MinePart = MinePart()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Job":
+        if not is_name(self.name):
+            raise ValueError(f"name {self.name!r} is no name (letters, digits, '.', '_', '-')")
+        if not self.sae.layers:
+            raise ValueError("sae.layers names no layer; try sae.layers = [5]")
+        if self.positions.skip_first >= self.corpus.context_length - 1:
+            raise ValueError(
+                f"positions.skip_first = {self.positions.skip_first} leaves nothing of "
+                f"contexts of corpus.context_length = {self.corpus.context_length}"
+            )
+        if self.train.tokens < self.train.batch:
+            raise ValueError(
+                f"train.tokens = {self.train.tokens} is less than train.batch = {self.train.batch}"
+            )
+        return self
+
+
+def load_job(source: str, changes: Sequence[str] = ()) -> Job:
+    """A job from a TOML file or a preset's name, with `a.b=value` changes on top.
+
+    Raises:
+        ConfigError: no such file, not TOML, or a setting that is unknown, of the wrong type or out
+            of range; the message names it.
+    """
+    content = _read(source)
+    for change in changes:
+        _apply(content, change)
+    return make_job(content)
+
+
+def make_job(content: Mapping[str, Any]) -> Job:
+    """A job from nested settings. Raises ConfigError as `load_job`."""
+    try:
+        return Job.model_validate(_tuples(content))
+    except ValidationError as error:
+        raise _first_error(error) from error
+
+
+def presets() -> list[str]:
+    """Names of the packaged job files."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def _read(source: str) -> dict[str, Any]:
+    path = PRESETS / f"{source}.toml" if source in presets() else Path(source)
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(
+            f"no job file {source}", f"give a .toml file or a preset: {', '.join(presets())}"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"job file {source} cannot be read: {error}") from error
+
+
+def _apply(content: dict[str, Any], change: str) -> None:
+    key, found, text = change.partition("=")
+    if not found or not key.strip():
+        raise ConfigError(f"--set {change!r} has no '='", "write --set sae.k=48")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = key.strip().split(".")
+    part = content
+    for parent in parents:
+        inner = part.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"unknown setting {key.strip()}: {parent} is a value")
+        part = inner
+    part[last] = value
+
+
+def _tuples(value: Any) -> Any:
+    """TOML gives lists; strict fields want tuples."""
+    if isinstance(value, Mapping):
+        return {key: _tuples(inner) for key, inner in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _first_error(error: ValidationError) -> ConfigError:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return ConfigError(f"unknown setting {name}", f"known there: {_known(first['loc'])}")
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return ConfigError(f"{name}: {reason}" if name else reason)
+    return ConfigError(f"{name} = {first['input']!r}: {reason[0].lower()}{reason[1:]}")
+
+
+def _known(location: tuple[int | str, ...]) -> str:
+    part: Any = Job
+    for step in location[:-1]:
+        part = part.model_fields[str(step)].annotation
+    return ", ".join(part.model_fields)
