@@ -1,0 +1,1 @@
+"""SAE training: activation stream, objectives, step, loop, evaluation."""

@@ -1,0 +1,163 @@
+"""The activations that training sees: a pure function of the seed and the place in the stream.
+
+Contexts are taken in a seeded order, a buffer's worth at a time; the model runs once over each
+buffer for all layers, and batches are drawn from it in seeded orders. Nothing is written to disk:
+a resumed run recomputes the buffer it was in.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from atlas.model import LanguageModel
+from ingest.config import PositionsPart
+from ingest.corpus import Contexts
+
+
+class Place(NamedTuple):
+    """Where in the stream the next batch is."""
+
+    buffer: int
+    batch: int  # within the buffer, its repeats counted through
+
+
+class Buffers(NamedTuple):
+    """How the stream is cut."""
+
+    contexts: int  # per buffer
+    repeats: int  # times a buffer is gone through
+    batch: int  # activations per batch
+    seed: int
+
+
+def valid_positions(length: Tensor, width: int, skip_first: int) -> Tensor:
+    """`[context, pos]`: positions that hold text and are not among the first ones left out."""
+    positions = torch.arange(width, device=length.device)
+    return (positions >= skip_first) & (positions < length[:, None])
+
+
+def sink_limits(z: Tensor, valid: Tensor, sink_norm: float | None) -> Tensor:
+    """`[layer]`: norm of z beyond which a position counts as an attention sink.
+
+    Args:
+        z: `[context, pos, layer, d_in]`.
+        valid: `[context, pos]`.
+        sink_norm: the limit in medians over valid positions; None for no limit.
+    """
+    if sink_norm is None:
+        return torch.full((z.shape[2],), torch.inf)
+    norms: Tensor = z[valid].float().norm(dim=-1)
+    return norms.median(dim=0).values.cpu() * sink_norm
+
+
+def without_sinks(z: Tensor, valid: Tensor, limits: Tensor) -> Tensor:
+    """`valid` less the positions whose z passes its layer's limit in any layer."""
+    norms: Tensor = z.float().norm(dim=-1)
+    return valid & (norms <= limits.to(norms.device)).all(dim=-1)
+
+
+def harvest(
+    model: LanguageModel, tokens: Tensor, layers: tuple[int, ...], batch_contexts: int
+) -> Tensor:
+    """z of several layers from one forward pass per batch, `[context, pos, layer, d_in]`."""
+    parts = []
+    for group in tokens.split(batch_contexts):
+        z = model.z(group, layers)
+        parts.append(torch.stack([z[layer].flatten(2) for layer in layers], dim=2))
+    return torch.cat(parts)
+
+
+class Stream:
+    """Batches `[layer, batch, d_in]` of activations, from any place on."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        contexts: Contexts,
+        layers: tuple[int, ...],
+        positions: PositionsPart,
+        buffers: Buffers,
+        batch_contexts: int,
+        limits: Tensor | None = None,
+    ) -> None:
+        self.model, self.layers, self.positions = model, layers, positions
+        self.tokens = torch.from_numpy(contexts.tokens).long()
+        self.length = torch.from_numpy(contexts.length).long()
+        self.buffers, self.batch_contexts = buffers, batch_contexts
+        self.limits = limits
+        """`[layer]`, fixed on the first buffer; None until then."""
+        self._kept: tuple[int, Tensor] | None = None
+
+    def keep(self, number: int, pool: Tensor) -> None:
+        """Hold a buffer that was just made until `buffer` is asked for it."""
+        self._kept = (number, pool)
+
+    def buffer(self, number: int, report: Callable[[int], None] = lambda _: None) -> Tensor:
+        """Activations `[token, layer, d_in]` of one buffer, in the model's precision.
+
+        Args:
+            number: which buffer, from 0; past the last context it goes on with a new order.
+            report: told the tokens of each forward pass.
+        """
+        if self._kept is not None and self._kept[0] == number:
+            pool, self._kept = self._kept[1], None
+            return pool
+        rows = self._contexts_of(number)
+        parts = []
+        for group in rows.split(self.batch_contexts):
+            z = harvest(self.model, self.tokens[group], self.layers, self.batch_contexts)
+            parts.append(z.reshape(-1, *z.shape[2:]))
+            report(z.shape[0] * z.shape[1])
+        z = torch.cat(parts)
+        width = self.tokens.shape[1]
+        valid = valid_positions(self.length[rows], width, self.positions.skip_first)
+        valid = valid.flatten().to(z.device)
+        if self.limits is None:
+            self.limits = sink_limits(z[None], valid[None], self.positions.sink_norm)
+        return z[without_sinks(z, valid, self.limits)]
+
+    def batches(
+        self, start: Place, report: Callable[[int], None] = lambda _: None
+    ) -> Iterator[tuple[Place, Tensor]]:
+        """Endless batches `[layer, batch, d_in]`, each with the place of the one after it.
+
+        Raises:
+            ValueError: a buffer holds less than one batch.
+        """
+        number, first = start
+        while True:
+            pool = self.buffer(number, report)
+            per_pass = len(pool) // self.buffers.batch
+            if per_pass == 0:
+                raise ValueError(f"a buffer holds {len(pool)} activations, less than a batch")
+            for batch in range(first, per_pass * self.buffers.repeats):
+                rows = self._order(number, batch // per_pass, len(pool))
+                at = batch % per_pass * self.buffers.batch
+                picked = rows[at : at + self.buffers.batch].to(pool.device)
+                last = batch + 1 == per_pass * self.buffers.repeats
+                after = Place(number + 1, 0) if last else Place(number, batch + 1)
+                yield after, pool[picked].transpose(0, 1)
+            del pool
+            number, first = number + 1, 0
+
+    def _contexts_of(self, number: int) -> Tensor:
+        total = len(self.tokens)
+        places = torch.arange(number * self.buffers.contexts, (number + 1) * self.buffers.contexts)
+        rounds = places // total
+        orders = {int(r): _permutation(total, self.buffers.seed, int(r)) for r in rounds.unique()}
+        return torch.stack([orders[int(p) // total][int(p) % total] for p in places])
+
+    def _order(self, number: int, repeat: int, size: int) -> Tensor:
+        key = (number, repeat, size)
+        if getattr(self, "_key", None) != key:
+            self._key, self._rows = key, _permutation(size, self.buffers.seed, number, repeat)
+        return self._rows
+
+
+def _permutation(size: int, *seed: int) -> Tensor:
+    mixed = 0
+    for part in seed:
+        mixed = (mixed * 1_000_003 + part + 1) % (2**63)
+    return torch.randperm(size, generator=torch.Generator().manual_seed(mixed))

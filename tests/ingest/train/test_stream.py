@@ -1,0 +1,57 @@
+"""The activation stream: one forward pass for all layers, the same from any place on."""
+
+import itertools
+
+import pytest
+import torch
+
+from ingest.train.stream import Place, sink_limits, valid_positions, without_sinks
+from tests.ingest.train.planted import PlantedModel, a_stream
+
+
+def take(stream, count, start=Place(0, 0)):  # noqa: B008 (immutable)
+    return list(itertools.islice(stream.batches(start), count))
+
+
+def test_resuming_anywhere_gives_the_same_batches():
+    whole = take(a_stream(), 40)
+    for done in (1, 13, 29):
+        again = take(a_stream(), 40 - done, start=whole[done - 1][0])
+        for (_, expected), (_, batch) in zip(whole[done:], again, strict=True):
+            assert torch.equal(batch, expected)
+
+
+def test_a_buffer_serves_all_its_repeats_from_one_forward_pass_per_group():
+    model = PlantedModel()
+    take(a_stream(model), 14)  # 32 contexts of 15 positions, 7 batches of 64, twice
+    assert model.passes == 4  # 32 contexts, 8 at a time
+
+
+def test_repeats_use_each_activation_once_each_in_another_order():
+    batches = [batch for _, batch in take(a_stream(batch=480), 2)]
+    first, second = (batch[0][batch[0][:, 0].argsort()] for batch in batches)
+    assert not torch.equal(batches[0], batches[1])
+    assert torch.equal(first, second)
+
+
+def test_another_seed_gives_another_order():
+    assert not torch.equal(take(a_stream(seed=0), 1)[0][1], take(a_stream(seed=1), 1)[0][1])
+
+
+def test_positions_past_the_end_and_the_first_ones_are_left_out():
+    valid = valid_positions(torch.tensor([4, 2]), width=5, skip_first=1)
+    assert valid.tolist() == [[False, True, True, True, False], [False, True, False, False, False]]
+
+
+def test_a_position_far_longer_than_the_median_is_a_sink():
+    z = torch.ones(1, 5, 1, 4)
+    z[0, 3] = 50.0
+    valid = torch.ones(1, 5, dtype=torch.bool)
+    limits = sink_limits(z, valid, 10.0)
+    assert without_sinks(z, valid, limits).tolist() == [[True, True, True, False, True]]
+    assert without_sinks(z, valid, sink_limits(z, valid, None)).all()
+
+
+def test_a_buffer_smaller_than_a_batch_is_refused():
+    with pytest.raises(ValueError, match="less than a batch"):
+        take(a_stream(batch=10_000), 1)
