@@ -30,3 +30,17 @@ def source_dfa(pattern: Tensor, v: Tensor, w: Tensor, kv_head: Tensor) -> Tensor
     n, heads, _ = pattern.shape
     per_head = v[:, :, kv_head].transpose(1, 2)  # [n, head, src, d_head]
     return pattern * (per_head @ w.view(n, heads, -1, 1)).squeeze(-1)
+
+
+def context_dfa(pattern: Tensor, v: Tensor, w: Tensor, kv_head: Tensor) -> Tensor:
+    """DFA per head and source for several destinations of one context, `[n, head, src]`.
+
+    Args:
+        pattern: `[head, n, src]`, the attention rows at the destinations.
+        v: `[src, kv_head, d_head]`, the context's values.
+        w: `[n, d_in]`, each destination's encoder row, head-major.
+        kv_head: `[head]`, the key/value head that each query head reads.
+    """
+    heads = pattern.shape[0]
+    along = v[:, kv_head].permute(1, 0, 2) @ w.view(len(w), heads, -1).permute(1, 2, 0)
+    return (pattern.transpose(1, 2) * along).permute(2, 0, 1)

@@ -61,9 +61,9 @@ def select(x: Tensor, w_enc: Tensor, b_enc: Tensor, hits: Tensor) -> Selected:
         hits: `[hit]` flat indices into `[batch, d_sae]`, ascending.
     """
     rows, columns = hits // len(w_enc), hits % len(w_enc)
-    pattern = _csr(rows, columns, torch.zeros(len(hits), device=x.device), (len(x), len(w_enc)))
+    pattern = csr(rows, columns, torch.zeros(len(hits), device=x.device), (len(x), len(w_enc)))
     values = torch.sparse.sampled_addmm(pattern, x, w_enc.T).values() + b_enc[columns]
-    return Selected(_csr(rows, columns, values.clamp(min=0), pattern.shape), rows)
+    return Selected(csr(rows, columns, values.clamp(min=0), pattern.shape), rows)
 
 
 def layer_step(
@@ -92,8 +92,8 @@ def layer_step(
     order = columns.argsort(stable=True)
     by_feature = (columns[order], chosen.rows[order])
     shape = (len(w_dec), n)
-    gradients.w_dec[layer] = _csr(*by_feature, chosen.acts.values()[order], shape) @ slope
-    gradients.w_enc[layer] = _csr(*by_feature, by_acts[order], shape) @ x
+    gradients.w_dec[layer] = csr(*by_feature, chosen.acts.values()[order], shape) @ slope
+    gradients.w_enc[layer] = csr(*by_feature, by_acts[order], shape) @ x
     gradients.b_enc[layer] = torch.zeros_like(params.b_enc[layer]).index_add_(0, columns, by_acts)
     gradients.b_dec[layer] = slope.sum(0)
     fired = torch.zeros(len(w_dec), dtype=torch.bool, device=x.device)
@@ -155,7 +155,7 @@ def project_and_clip(params: Params, gradients: Params, limit: float = 1.0) -> N
         part.mul_(factor.view(-1, *[1] * (part.ndim - 1)))
 
 
-def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+def csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A sparse matrix from row-sorted entries."""
     starts = torch.zeros(shape[0] + 1, dtype=torch.int64, device=rows.device)
     starts[1:] = torch.bincount(rows, minlength=shape[0]).cumsum(0)

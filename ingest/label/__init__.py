@@ -1,0 +1,1 @@
+"""Machine labels: by rule without any language model, and by one."""

@@ -1,0 +1,1 @@
+"""One pass over the corpus that keeps every feature's evidence, and one that attributes it."""

@@ -1,0 +1,199 @@
+"""What mining keeps of one SAE: counts and chosen firings, folded batch by batch.
+
+`merge` is associative and commutative, and so exact that any split into shards gives equal bytes:
+sums are integers (values times 2^20), ties are broken by place in the corpus, and random samples
+are the firings with the lowest hash of (context, position, feature), not the ones that came first.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.types import HISTOGRAM_BINS
+
+FIXED = float(2**20)
+"""Units of the integer sums."""
+
+
+class Hits(NamedTuple):
+    """Firings of one SAE in some contexts."""
+
+    feature: NDArray[Any]  # int32 [hit]
+    act: NDArray[Any]  # float32 [hit]
+    ctx: NDArray[Any]  # int32 [hit], number of the context in the whole corpus
+    pos: NDArray[Any]  # int32 [hit]
+    head_dfa: NDArray[Any]  # float32 [hit, head]
+
+
+class Kept(NamedTuple):
+    """Chosen firings."""
+
+    feature: NDArray[Any]
+    act: NDArray[Any]
+    ctx: NDArray[Any]
+    pos: NDArray[Any]
+
+
+class Limits(NamedTuple):
+    """How many firings are kept per feature."""
+
+    top: int  # strongest, one per context
+    per_bin: int  # at random from each histogram bin
+    random: int  # at random from all
+
+
+class Fold(NamedTuple):
+    """All that is known of one SAE after some contexts."""
+
+    tokens: NDArray[Any]  # int64 [1], positions scored
+    firings: NDArray[Any]  # int64 [feature]
+    act: NDArray[Any]  # int64 [feature], sum of activations, FIXED
+    square: NDArray[Any]  # int64 [feature], sum of their squares, FIXED
+    max_act: NDArray[Any]  # float32 [feature]
+    histogram: NDArray[Any]  # int64 [feature, bin]
+    dfa: NDArray[Any]  # int64 [feature, head], sum of signed DFA, FIXED
+    abs_dfa: NDArray[Any]  # int64 [feature, head], sum of |DFA|, FIXED
+    won: NDArray[Any]  # int64 [feature, head], firings in which the head's DFA is largest
+    top: Kept
+    binned: Kept
+    random: Kept
+
+
+def fold(hits: Hits, tokens: int, features: int, limits: Limits) -> Fold:
+    """What some contexts contribute; contexts must not be split between two calls.
+
+    Args:
+        hits: all firings in them.
+        tokens: positions scored in them.
+        features: d_sae.
+        limits: how many firings to keep.
+    """
+    feature = hits.feature
+    bins = histogram_bin(hits.act)
+    firings = Kept(hits.feature, hits.act, hits.ctx, hits.pos)
+    largest = np.zeros(features, np.float32)
+    np.maximum.at(largest, feature, hits.act)
+    won = np.eye(hits.head_dfa.shape[1])[hits.head_dfa.argmax(1)]
+    return Fold(
+        np.array([tokens], np.int64),
+        np.bincount(feature, minlength=features).astype(np.int64),
+        _sums(feature, hits.act[:, None], features)[:, 0],
+        _sums(feature, np.square(hits.act.astype(np.float64))[:, None], features)[:, 0],
+        largest,
+        np.bincount(feature * HISTOGRAM_BINS + bins, minlength=features * HISTOGRAM_BINS)
+        .reshape(features, HISTOGRAM_BINS)
+        .astype(np.int64),
+        _sums(feature, hits.head_dfa, features),
+        _sums(feature, np.abs(hits.head_dfa), features),
+        _sums(feature, won, features, unit=1.0),
+        _strongest(firings, limits.top),
+        _lowest_hash(firings, bins, limits.per_bin),
+        _lowest_hash(firings, np.zeros_like(bins), limits.random),
+    )
+
+
+def merge(one: Fold, other: Fold, limits: Limits) -> Fold:
+    """What two disjoint sets of contexts contribute together."""
+    top, binned, random = (
+        Kept(*(np.concatenate(pair) for pair in zip(a, b, strict=True)))
+        for a, b in zip(one[9:], other[9:], strict=True)
+    )
+    return Fold(
+        one.tokens + other.tokens,
+        one.firings + other.firings,
+        one.act + other.act,
+        one.square + other.square,
+        np.maximum(one.max_act, other.max_act),
+        one.histogram + other.histogram,
+        one.dfa + other.dfa,
+        one.abs_dfa + other.abs_dfa,
+        one.won + other.won,
+        _strongest(top, limits.top),
+        _lowest_hash(binned, histogram_bin(binned.act), limits.per_bin),
+        _lowest_hash(random, np.zeros(len(random.act), np.int64), limits.random),
+    )
+
+
+def histogram_bin(act: NDArray[Any]) -> NDArray[Any]:
+    """Bin of each activation: four per octave from 2^-8 to 2^8; the ends take what lies beyond."""
+    with np.errstate(divide="ignore"):
+        octaves = np.log2(act.astype(np.float64))
+    bins: NDArray[Any] = np.clip(np.floor((octaves + 8) * 4), 0, HISTOGRAM_BINS - 1).astype(
+        np.int64
+    )
+    return bins
+
+
+def firing_hash(feature: NDArray[Any], ctx: NDArray[Any], pos: NDArray[Any]) -> NDArray[Any]:
+    """A fixed pseudo-random number per firing, from (feature, context, position)."""
+    place = (ctx.astype(np.uint64) << np.uint64(16)) | pos.astype(np.uint64)
+    return _scramble(_scramble(place) ^ feature.astype(np.uint64))
+
+
+def _scramble(x: NDArray[Any]) -> NDArray[Any]:
+    """The finalising step of SplitMix64."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: NDArray[Any] = x ^ (x >> np.uint64(31))
+    return mixed
+
+
+def _sums(
+    feature: NDArray[Any], values: NDArray[Any], features: int, unit: float = FIXED
+) -> NDArray[Any]:
+    """Integer sums per feature of each column, `[feature, column]`."""
+    columns = [
+        np.bincount(feature, np.rint(column * unit), minlength=features) for column in values.T
+    ]
+    return np.stack(columns, axis=1).astype(np.int64)
+
+
+def _strongest(kept: Kept, count: int) -> Kept:
+    """The `count` strongest firings per feature, at most one per context."""
+    order = np.lexsort((kept.pos, kept.ctx, -kept.act, kept.feature))
+    pairs = kept.feature[order].astype(np.int64) << 32 | kept.ctx[order]
+    _, first = np.unique(pairs, return_index=True)
+    order = order[np.sort(first)]
+    return _take(kept, order[_rank(kept.feature[order]) < count])
+
+
+def _lowest_hash(kept: Kept, group: NDArray[Any], count: int) -> Kept:
+    """The `count` firings with the lowest hash per (feature, group)."""
+    order = np.lexsort(
+        (kept.pos, kept.ctx, firing_hash(kept.feature, kept.ctx, kept.pos), group, kept.feature)
+    )
+    keys = kept.feature[order].astype(np.int64) * HISTOGRAM_BINS + group[order]
+    return _take(kept, order[_rank(keys) < count])
+
+
+def _take(kept: Kept, rows: NDArray[Any]) -> Kept:
+    return Kept(*(column[rows] for column in kept))
+
+
+def _rank(sorted_keys: NDArray[Any]) -> NDArray[Any]:
+    """Place within its run of equal keys, from 0."""
+    places = np.arange(len(sorted_keys))
+    starts = np.r_[True, sorted_keys[1:] != sorted_keys[:-1]][: len(sorted_keys)]
+    return places - np.maximum.accumulate(np.where(starts, places, 0))
+
+
+def to_arrays(state: Fold, prefix: str) -> dict[str, NDArray[Any]]:
+    """Flat named arrays, for a file."""
+    arrays = {f"{prefix}{name}": getattr(state, name) for name in Fold._fields[:9]}
+    for name in Fold._fields[9:]:
+        for column, values in getattr(state, name)._asdict().items():
+            arrays[f"{prefix}{name}.{column}"] = values
+    return arrays
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Fold:
+    """What `to_arrays` flattened."""
+    plain: Any = [arrays[f"{prefix}{name}"] for name in Fold._fields[:9]]
+    kept = [
+        Kept(*(arrays[f"{prefix}{name}.{column}"] for column in Kept._fields))
+        for name in Fold._fields[9:]
+    ]
+    return Fold(*plain, *kept)

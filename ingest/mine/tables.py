@@ -1,0 +1,218 @@
+"""From folds, attributions and weights to the bundle's tables of one SAE."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from atlas.bundle import TABLES
+from ingest.mine.attribute import Attributed
+from ingest.mine.choose import KINDS, Chosen
+from ingest.mine.fold import FIXED, Fold
+from ingest.mine.weights import Logits, Nearest
+
+DISAGREEMENT = 0.25
+"""Total variation between weight and measured shares from which two top heads count as unequal."""
+
+
+class Examples(NamedTuple):
+    """Attributed examples of one SAE that still fire in float32, by (feature, kind, rank)."""
+
+    chosen: Chosen
+    rank: NDArray[Any]
+    attributed: Attributed
+
+
+def ranked(chosen: Chosen, attributed: Attributed) -> Examples:
+    """Order examples within feature, kind and band; drop those that no longer fire.
+
+    Firings are found in the job's precision and attributed in float32; at the threshold the two
+    can differ.
+    """
+    fires = attributed.act > 0
+    chosen = Chosen(*(column[fires] for column in chosen))
+    attributed = Attributed(*(column[fires] for column in attributed))
+    order = np.lexsort(
+        (chosen.pos, chosen.ctx, -attributed.act, -chosen.band, chosen.kind, chosen.feature)
+    )
+    group = (chosen.feature * len(KINDS) + chosen.kind)[order]
+    starts = np.searchsorted(group, group, side="left")
+    rank = np.arange(len(order)) - starts
+    return Examples(
+        Chosen(*(column[order] for column in chosen)),
+        rank,
+        Attributed(*(column[order] for column in attributed)),
+    )
+
+
+def wilson(count: NDArray[Any], total: NDArray[Any] | float) -> tuple[NDArray[Any], NDArray[Any]]:
+    """95 % Wilson interval of count / total; (0, 1) where total is 0."""
+    z2 = 1.96**2
+    n = np.maximum(np.asarray(total, np.float64), 1e-12)
+    p = count / n
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = 1.96 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    empty = np.asarray(total) == 0
+    low = np.where(empty, 0.0, np.maximum(0.0, middle - half))
+    return low, np.where(empty, 1.0, np.minimum(1.0, middle + half))
+
+
+def entropy(shares: NDArray[Any]) -> NDArray[Any]:
+    """Entropy in bits of each row of shares; rows of zeros give 0."""
+    logs = np.log2(np.where(shares > 0, shares, 1.0))
+    result: NDArray[Any] = -(shares * logs).sum(1)
+    return result
+
+
+def measured_shares(state: Fold) -> NDArray[Any]:
+    """`[feature, head]`: mean |DFA| over the sum of that over heads; 0 for dead features."""
+    total = state.abs_dfa.sum(1, keepdims=True)
+    shares: NDArray[Any] = state.abs_dfa / np.maximum(total, 1)
+    return shares
+
+
+def feature_table(
+    sae: str,
+    state: Fold,
+    weight_shares: NDArray[Any],
+    bias: NDArray[Any],
+    logits: Logits,
+    examples: Examples,
+) -> pa.Table:
+    """One row per feature; columns as in the evidence schema.
+
+    Args:
+        sae: the SAE's id.
+        state: its fold.
+        weight_shares: `[feature, head]`.
+        bias: `[feature]`, the part of the pre-activation that no head makes.
+        logits: promoted and suppressed tokens.
+        examples: attributed examples, for the exactness residual.
+    """
+    alive = state.firings > 0
+    fired = np.maximum(state.firings, 1)
+    tokens = int(state.tokens[0])
+    low, high = wilson(state.firings, float(tokens))
+    mean = state.act / FIXED / fired
+    variance = np.maximum(state.square / FIXED / fired - mean**2, 0.0)
+    measured = measured_shares(state)
+    distance = np.abs(measured - weight_shares).sum(1) / 2
+    tops = weight_shares.argmax(1), measured.argmax(1)
+    residual = np.zeros(len(alive), np.float32)
+    np.maximum.at(residual, examples.chosen.feature, np.abs(examples.attributed.residual))
+    seen = np.bincount(examples.chosen.feature, minlength=len(alive)) > 0
+    columns: dict[str, Any] = {
+        "firings": state.firings,
+        "tokens": np.full(len(alive), tokens),
+        "density": state.firings / max(tokens, 1),
+        "density_low": low,
+        "density_high": high,
+        "max_act": state.max_act,
+        "mean_act": mean,
+        "std_act": np.sqrt(variance),
+        "histogram": list(state.histogram.astype(np.int32)),
+        **{name: list(column) for name, column in logits._asdict().items()},
+        "bias": bias,
+        "weight_head": tops[0],
+        "weight_share": weight_shares.max(1),
+        "weight_entropy": entropy(weight_shares),
+        "dfa_head": _or_null(tops[1], alive),
+        "dfa_share": _or_null(measured.max(1), alive),
+        "dfa_entropy": _or_null(entropy(measured), alive),
+        "disagreement": _or_null(distance, alive),
+        "disagree": alive & (tops[0] != tops[1]) & (distance > DISAGREEMENT),
+        "residual": _or_null(residual, seen),
+        "family": pa.nulls(len(alive), pa.string()),
+        "family_score": pa.nulls(len(alive), pa.float32()),
+    }
+    return _table("feature", sae, np.arange(len(alive)), columns)
+
+
+def head_table(sae: str, state: Fold, weight_shares: NDArray[Any]) -> pa.Table:
+    """One row per feature and head."""
+    features, heads = weight_shares.shape
+    alive = np.repeat(state.firings > 0, heads)
+    fired = np.maximum(state.firings, 1)[:, None]
+    columns = {
+        "head": np.tile(np.arange(heads), features),
+        "weight_share": weight_shares.ravel(),
+        "dfa_mean": _or_null((state.dfa / FIXED / fired).ravel(), alive),
+        "dfa_share": _or_null(measured_shares(state).ravel(), alive),
+        "won": _or_null((state.won / fired).ravel(), alive),
+    }
+    return _table("feature_head", sae, np.repeat(np.arange(features), heads), columns)
+
+
+def example_table(sae: str, examples: Examples, tokens: NDArray[Any]) -> pa.Table:
+    """One row per example. `tokens` is `[context, pos]`, of the whole mined corpus."""
+    chosen, found = examples.chosen, examples.attributed
+    fires = found.context_acts > 0
+    strongest = np.where(found.src_dfa > 0, found.src_dfa, -np.inf).argmax(1)
+    source = np.take_along_axis(found.src_pos, strongest[:, None], 1)[:, 0]
+    rows, positions = np.nonzero(fires)
+    ends = np.searchsorted(rows, np.arange(len(fires) + 1))
+    columns: dict[str, Any] = {
+        "kind": pa.DictionaryArray.from_arrays(chosen.kind.astype(np.int32), list(KINDS)),
+        "band": _or_null(chosen.band, chosen.band >= 0),
+        "rank": examples.rank,
+        "ctx": chosen.ctx,
+        "pos": chosen.pos,
+        "act": found.act,
+        "token": tokens[chosen.ctx, chosen.pos],
+        "act_pos": pa.ListArray.from_arrays(
+            ends.astype(np.int32), pa.array(positions.astype(np.int16))
+        ),
+        "act_val": pa.ListArray.from_arrays(
+            ends.astype(np.int32), pa.array(found.context_acts[fires])
+        ),
+        "head_dfa": list(found.head_dfa),
+        "src_pos": list(found.src_pos),
+        "src_dfa": list(found.src_dfa),
+        "src_head": list(found.src_head),
+        "src_rest": found.src_rest,
+        "src_token": tokens[chosen.ctx, source],
+        "distance": chosen.pos - source,
+        "residual": found.residual,
+    }
+    return _table("example", sae, chosen.feature, columns)
+
+
+def neighbour_table(sae: str, nearest: Nearest, names: Mapping[int, str]) -> pa.Table:
+    """One row per feature and neighbour. `names` maps layers to SAE ids."""
+    feature, place = np.nonzero(nearest.feature >= 0)
+    layer = nearest.layer[feature, place]
+    rank = place % (nearest.feature.shape[1] // len(names))
+    columns = {
+        "rank": rank,
+        "other_sae": pa.array([names[int(one)] for one in layer], pa.string()),
+        "other_feature": nearest.feature[feature, place],
+        "cosine": nearest.cosine[feature, place],
+        "jaccard": pa.nulls(len(feature), pa.float32()),
+    }
+    return _table("neighbour", sae, feature, columns)
+
+
+def _table(name: str, sae: str, feature: NDArray[Any], columns: Mapping[str, Any]) -> pa.Table:
+    """Columns in the order and types of the bundle's schema, the key in front."""
+    key = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(feature), np.int32)), [sae])
+    arrays = {"sae": key, "feature": pa.array(feature.astype(np.int32)), **columns}
+    schema = TABLES[name]
+    return pa.table([_cast(arrays[field.name], field.type) for field in schema], schema=schema)
+
+
+def _cast(values: Any, kind: pa.DataType) -> pa.Array:
+    array = values if isinstance(values, pa.Array) else pa.array(values)
+    if pa.types.is_dictionary(kind) and not pa.types.is_dictionary(array.type):
+        return array.dictionary_encode().cast(kind)
+    return array.cast(kind, safe=False)
+
+
+def _or_null(values: NDArray[Any], known: NDArray[Any]) -> pa.Array:
+    return pa.array(values, mask=~known)
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of several SAEs as one."""
+    return pa.concat_tables(tables).unify_dictionaries()
