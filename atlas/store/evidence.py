@@ -156,8 +156,9 @@ class Evidence:
     def vocab(self, model: str) -> vocabulary.Vocab:
         """Token texts of a model."""
         if model not in self._vocabs:
-            with closing(self._con.cursor()) as cursor:
-                self._vocabs[model] = vocabulary.read(cursor, model)
+            found = self.query("SELECT token, text FROM vocab WHERE model = $model", model=model)
+            texts = ((row["token"], row["text"]) for row in found)
+            self._vocabs[model] = vocabulary.of(model, texts)
         return self._vocabs[model]
 
     def weights(self, sae: Sae) -> Path:

@@ -4,6 +4,7 @@ At any moment a crash or a full disk leaves the snapshots that were there, untou
 """
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -60,6 +61,22 @@ def publish(
             no snapshot was added and none was changed.
     """
     store = Path(store)
+    try:
+        return _publish(store, bundles, progress, keep, clock)
+    except (duckdb.Error, OSError) as error:
+        raise StoreError(
+            f"publishing to {store} failed: {str(error).splitlines()[0]}",
+            "no snapshot was added or changed; see to the disk's space and rights, then try again",
+        ) from error
+
+
+def _publish(
+    store: Path,
+    bundles: Sequence[Path],
+    progress: Progress,
+    keep: int,
+    clock: Callable[[], datetime],
+) -> Snapshot:
     snapshots.folder(store).mkdir(parents=True, exist_ok=True)
     with _lock(store, progress) as counter:
         _remove_leftovers(store)
@@ -73,14 +90,7 @@ def publish(
             progress(f"nothing new: snapshot {current.name} holds it all")
             return current
         number = _next_number(store, counter)
-        try:
-            _make(store, base, number, opened, progress, clock)
-        except (duckdb.Error, OSError) as error:
-            raise StoreError(
-                f"publishing failed: {str(error).splitlines()[0]}",
-                "nothing was changed and the snapshot before is still served; free some disk space"
-                " or memory and publish again",
-            ) from error
+        _make(store, base, number, opened, progress, clock)
         snapshot, con = snapshots.open_number(store, number)
         con.close()
         _remove_old(store, keep)
@@ -261,6 +271,9 @@ def _seal(draft: Path) -> None:
     found = {path.name for path in draft.iterdir()}
     if found != {snapshots.DATABASE, snapshots.SEARCH}:
         raise StoreError(f"the draft holds {', '.join(sorted(found))}", "publish again")
+    files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
+    sizes = {str(path.relative_to(draft)): path.stat().st_size for path in files}
+    (draft / snapshots.SIZES).write_text(json.dumps(sizes, indent=1))
     for path in draft.rglob("*"):
         if path.is_file():
             _sync(path)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tantivy
 
+from atlas.errors import StoreError
 from atlas.store import vocab
 from atlas.store.words import Clause, escape
 
@@ -95,7 +96,7 @@ def _documents(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, Any]]:
     words: vocab.Vocab | None = None
     for sae, model in saes:
         if words is None or words.model != model:
-            words = vocab.read(con, model)
+            words = vocab.of(model, con.execute(_VOCAB, {"model": model}).fetchall())
         yield from _documents_of(con, sae, words)
 
 
@@ -123,6 +124,7 @@ def _documents_of(
         yield document
 
 
+_VOCAB = "SELECT token, text FROM vocab WHERE model = $model"
 _LIVE = "SELECT feature, top_tokens FROM feature WHERE sae = $sae AND firings > 0 ORDER BY feature"
 _LABELS = (
     "SELECT feature, list(text ORDER BY side, method, text) FROM label"
@@ -144,9 +146,16 @@ class Index:
     """The opened search index of one snapshot; safe to ask from many threads."""
 
     def __init__(self, folder: Path) -> None:
+        """Open the index in `folder`. Raises StoreError when it is damaged."""
         self._stem, self._word = _analyzer(stem=True), _analyzer(stem=False)
         self._schema = _schema()
-        index = tantivy.Index.open(str(folder))
+        try:
+            index = tantivy.Index.open(str(folder))
+        except ValueError as error:
+            raise StoreError(
+                f"the search index {folder} cannot be opened: {error}",
+                "remove this snapshot and publish the bundles again",
+            ) from error
         index.register_tokenizer("stem", self._stem)
         index.register_tokenizer("word", self._word)
         self._searcher = index.searcher()

@@ -1,10 +1,11 @@
 """Published snapshots on disk: their names, which of them can be served, how they are opened.
 
-Layout of a store: `snapshots/000001/` with `evidence.duckdb` and `search/`, `weights/` with one
-file per SAE set named by its hash, `bundles/` where runs write. Names are never reused, because
-DuckDB keeps opened files by path inside a process.
+Layout of a store: `snapshots/000001/` with `evidence.duckdb`, `search/` and `sizes.json`;
+`weights/` with one file per run, named by its hash; `bundles/` where runs write. A snapshot's name
+is never used twice, because DuckDB keeps opened files by path inside a process.
 """
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from atlas.types import Snapshot
 
 DATABASE = "evidence.duckdb"
 SEARCH = "search"
+SIZES = "sizes.json"
+"""Bytes of every file of a snapshot: DuckDB opens a file that has lost its end."""
 _NAME = re.compile(r"\d{6,}")
 _EMPTY = "run `atlas demo` or `atlas publish`"
 
@@ -162,12 +165,16 @@ def _check_files(store: Path, path: Path) -> None:
             " published",
             "remove the folder and publish the bundles again",
         )
-    for name in (DATABASE, SEARCH):
-        if not (path / name).exists():
-            raise StoreError(
-                f"snapshot {path.name} has no {name}",
-                "remove the folder and publish the bundles again",
-            )
+    try:
+        sizes: dict[str, int] = json.loads((path / SIZES).read_text())
+        wrong = [name for name, size in sizes.items() if (path / name).stat().st_size != size]
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if wrong:
+        raise StoreError(
+            f"snapshot {path.name}: {wrong[0]} has not the size that was published",
+            "remove the folder and publish the bundles again",
+        )
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import duckdb
-
 _MARKS = {"▁": " ", "Ġ": " ", "Ċ": "\n", "ĉ": "\t"}
 
 
@@ -18,7 +16,7 @@ class Vocab:
     def text(self, token: int) -> str:
         """Text of a token; ids that no text is known for (padding rows) show their number."""
         known = 0 <= token < len(self.texts)
-        return self.texts[token] if known else f"⟨{token}⟩"
+        return self.texts[token] if known else _unknown(token)
 
     def decode(self, tokens: Iterable[int]) -> tuple[str, ...]:
         """Text of every token."""
@@ -30,15 +28,15 @@ class Vocab:
         return tuple(token for token, known in enumerate(self.texts) if known in forms)
 
 
-def read(cursor: duckdb.DuckDBPyConnection, model: str) -> Vocab:
-    """The vocabulary of a model; ids without a text have their number as text."""
-    rows = cursor.execute(
-        "SELECT token, text FROM vocab WHERE model = $model ORDER BY token", {"model": model}
-    ).fetchall()
-    texts = [f"⟨{token}⟩" for token in range(rows[-1][0] + 1 if rows else 0)]
-    for token, text in rows:
-        texts[token] = text
-    return Vocab(model, tuple(texts))
+def of(model: str, texts: Iterable[tuple[int, str]]) -> Vocab:
+    """The vocabulary of a model from its (token id, text) pairs in any order, gaps allowed."""
+    known = dict(texts)
+    every = range(max(known, default=-1) + 1)
+    return Vocab(model, tuple(known.get(token, _unknown(token)) for token in every))
+
+
+def _unknown(token: int) -> str:
+    return f"⟨{token}⟩"
 
 
 def spellings(text: str) -> tuple[str, ...]:
