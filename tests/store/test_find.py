@@ -71,7 +71,7 @@ def test_no_text_breaks_the_search(evidence, text):
         ('"board by"', "title: predicts “ «board” by» induction"),
         ('token:" mat"', "fires on: « mat»"),
         (r'"\n"', "fires on: «\\n»"),
-        ("dog", "example: <s> the «dog» sat\\n▁x. the"),
+        ("dog", "example: <s> the «dog» sat\\n x. the"),
     ],
 )
 def test_a_reason_shows_the_match(evidence, text, reason):
