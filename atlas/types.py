@@ -397,3 +397,128 @@ class Jump:
 
     text: str
     found: tuple[Id, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A text window of the mined corpus."""
+
+    ctx: int
+    run: str
+    doc: str
+    source: str
+    start: int
+    """Tokens of the document before it."""
+    token_ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """A histogram: bin b counts what lies from edges[b] up to edges[b + 1]."""
+
+    edges: tuple[float, ...]
+    """One more than counts."""
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """How much a snapshot holds."""
+
+    models: int
+    saes: int
+    features: int
+    alive: int
+    """Features that fired at least once while mining."""
+    titled: int
+    """Features with a machine-written title."""
+    heads: int
+    examples: int
+    contexts: int
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairQuery:
+    """A search for features by a token pair; each filter None when not asked for."""
+
+    dst: str | None = None
+    """Text of the token a feature fires on, exact; `▁the` also means ` the`."""
+    src: str | None = None
+    """Text of the token that gave most to the feature there, exact."""
+    distance_min: int | None = None
+    """Positions from source to destination; 0 where a token attends to itself."""
+    distance_max: int | None = None
+    model: str | None = None
+    sae: str | None = None
+    layer: int | None = None
+    head: int | None = None
+    """Head that carries the largest part of what that source gave."""
+    family: str | None = None
+    limit: int = 25
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PairHit:
+    """A feature with kept top examples of the pair."""
+
+    row: FeatureRow
+    example: Example
+    """The strongest of them."""
+    matches: int
+    """How many of its kept top examples have the pair."""
+    kept: int
+    """How many kept top examples it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairPage:
+    """One page of a pair search, features with the most matches first."""
+
+    hits: tuple[PairHit, ...]
+    total: int
+    after: str
+    snapshot: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureComparison:
+    """Two features side by side."""
+
+    a: Feature
+    b: Feature
+    cosine: float | None
+    """Of their decoder directions; None when they are not among each other's stored neighbours."""
+    jaccard: float | None
+    """Positions where both fire over positions where either does; None when not counted."""
+    shared: tuple[tuple[Example, Example], ...]
+    """Kept examples of a and b in the same context, one pair a context."""
+    measured_distance: float | None
+    """Total variation of the measured head shares, 0 to 1; None across layers or models."""
+    weight_distance: float | None
+    """The same of the weight shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedFeature:
+    """A feature with the part that each of two heads has in it."""
+
+    row: FeatureRow
+    a: HeadShare
+    b: HeadShare
+
+
+@dataclass(frozen=True, slots=True)
+class HeadComparison:
+    """Two heads side by side."""
+
+    a: Head
+    b: Head
+    shared: tuple[SharedFeature, ...]
+    """Features to which both give much, largest smaller share first; empty across layers."""
+    correlation: float | None
+    """Pearson correlation of their measured shares over the layer's live features."""
+    features: int
+    """How many features the correlation is over."""

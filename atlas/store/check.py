@@ -1,0 +1,99 @@
+"""What must hold in every snapshot; checked before a bundle's transaction is committed.
+
+The tables have no keys and no foreign keys, because those cost more than all these queries.
+"""
+
+import duckdb
+
+from atlas.errors import BundleError
+
+_KEYS = {
+    "model": "id",
+    "run": "id",
+    "sae": "id",
+    "head": "model, layer, head",
+    "vocab": "model, token",
+    "context": "ctx",
+    "feature": "sae, feature",
+    "feature_head": "sae, feature, head",
+    "example": "sae, feature, kind, band, rank",
+    "neighbour": "sae, feature, other_sae, other_feature",
+    "label": "sae, feature, side, method, model, prompt",
+}
+_TWICE = (
+    "SELECT '{table} has ' || count(*) || ' rows with the same {key}: '"
+    " || concat_ws(' ', {key}) FROM {table} GROUP BY {key} HAVING count(*) > 1 LIMIT 1"
+)
+_REFERENCE = (
+    "SELECT '{table}.{column} is ' || coalesce({column}, 'NULL') || ', which is not in {other}'"
+    " FROM {table} WHERE {column} IS NULL OR {column} NOT IN (SELECT id FROM {other}) LIMIT 1"
+)
+_REFERENCES = (
+    ("sae", "model", "model"),
+    ("sae", "run", "run"),
+    ("run", "model", "model"),
+    ("context", "run", "run"),
+    ("head", "model", "model"),
+    ("head_metric", "run", "run"),
+)
+# Every row about a feature must speak of a feature that its SAE has.
+_RANGE = (
+    "SELECT '{table} has feature ' || CASE WHEN low < 0 THEN low ELSE high END || ' of SAE '"
+    " || coalesce(s.id || ', which has 0 to ' || (s.d_sae - 1), 'number ' || r.sae)"
+    " FROM (SELECT {sae} AS sae, min({feature}) AS low, max({feature}) AS high"
+    " FROM {table} GROUP BY {sae}) r LEFT JOIN sae s USING (sae)"
+    " WHERE s.sae IS NULL OR low < 0 OR high >= s.d_sae LIMIT 1"
+)
+_RANGES = (
+    *((table, "sae", "feature") for table in ("feature", "feature_head", "example", "neighbour")),
+    ("neighbour", "other_sae", "other_feature"),
+    *((table, "sae", "feature") for table in ("label", "label_score", "label_failure")),
+)
+_OTHER = (
+    """
+    SELECT 'SAE ' || s.id || ' has ' || count(f.feature) || ' features, not its d_sae of '
+      || s.d_sae
+    FROM sae s LEFT JOIN feature f USING (sae) GROUP BY s.id, s.d_sae
+    HAVING count(f.feature) <> s.d_sae LIMIT 1
+    """,
+    """
+    SELECT 'SAE id ' || id || ' does not spell model ' || model || ', layer ' || layer || ', set '
+      || set_name
+    FROM sae WHERE id IS DISTINCT FROM model || '/' || layer || '-' || set_name LIMIT 1
+    """,
+    """
+    SELECT 'SAE ' || s.id || ' is on layer ' || s.layer || ' of model ' || m.id || ', which has '
+      || m.n_layers
+    FROM sae s JOIN model m ON m.id = s.model WHERE s.layer < 0 OR s.layer >= m.n_layers LIMIT 1
+    """,
+    """
+    SELECT 'feature_head has head ' || max(h.head) || ' of SAE ' || s.id || '; its model has '
+      || m.n_heads || ' per layer'
+    FROM feature_head h JOIN sae s USING (sae) JOIN model m ON m.id = s.model
+    GROUP BY s.id, m.n_heads HAVING min(h.head) < 0 OR max(h.head) >= m.n_heads LIMIT 1
+    """,
+    """
+    SELECT 'example ' || e.kind || ' ' || e.rank || ' of feature ' || e.feature || ' of SAE number '
+      || e.sae || CASE WHEN c.ctx IS NULL THEN ' points into a context that is not there'
+      ELSE ' names another token than its context has at position ' || e.pos END
+    FROM example e LEFT JOIN context c USING (ctx)
+    WHERE c.ctx IS NULL OR c.tokens[e.pos + 1] IS DISTINCT FROM e.token LIMIT 1
+    """,
+)
+CHECKS = (
+    *(_TWICE.format(table=table, key=key) for table, key in _KEYS.items()),
+    *(_REFERENCE.format(table=t, column=c, other=o) for t, c, o in _REFERENCES),
+    *(_RANGE.format(table=t, sae=s, feature=f) for t, s, f in _RANGES),
+    *_OTHER,
+)
+
+
+def check(con: duckdb.DuckDBPyConnection, what: str) -> None:
+    """Refuse a database in which keys are not unique or references lead nowhere.
+
+    Raises:
+        BundleError: names `what` was loaded and the first thing that is wrong.
+    """
+    for sql in CHECKS:
+        if row := con.execute(sql).fetchone():
+            raise BundleError(f"{what} cannot be published: {row[0]}")

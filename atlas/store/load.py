@@ -1,0 +1,337 @@
+"""One bundle into a draft database: what it replaces goes, its rows come in, all or nothing.
+
+A bundle with SAEs replaces those SAEs whole, whoever wrote them, and whatever else its run wrote.
+A bundle without SAEs replaces the rows of its own run; its rows about an SAE replace what the
+table had for that SAE, and a label replaces the label of the same feature, method, model and
+prompt.
+"""
+
+import json
+from collections.abc import Iterable
+
+import duckdb
+
+from atlas.bundle import TABLES, Bundle
+from atlas.errors import AtlasError, BundleError
+from atlas.store import check
+
+# Order of rows within one SAE: zone maps then do the work of an index.
+_ORDER = {
+    "feature": "feature",
+    "feature_head": "feature, head",
+    "example": "feature, kind, band, rank",
+    "neighbour": "feature, other_sae, rank",
+    "label": "feature, side, method, model, prompt",
+    "label_score": "feature, method, model, prompt, scorer",
+    "label_failure": "feature, method, model, prompt, step",
+}
+_LABELS = ("label", "label_score", "label_failure")
+# What tells rows of a label table apart, beside the feature and the labeller.
+_LABEL_KEY = {"label": "", "label_score": "scorer", "label_failure": "step"}
+_OF_MODEL = {"model": "id", "vocab": "model", "head": "model"}
+_OF_RUN = {"run": "id", "context": "run", "head_metric": "run"}
+_PLAIN = ("model", "vocab", "head", "head_metric")
+# Refused content, as against a full disk or a lack of memory.
+_UNFIT = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConversionException,
+    duckdb.InvalidInputException,
+    duckdb.OutOfRangeException,
+    duckdb.TypeMismatchException,
+)
+
+
+def is_loaded(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> bool:
+    """Whether every row of this bundle is in the database already."""
+    row = con.execute(
+        "SELECT count(*) FROM bundle WHERE run = $run AND sha256 = $sha256",
+        {"run": bundle.run, "sha256": bundle.sha256},
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def load(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> bool:
+    """Load one bundle in one transaction.
+
+    Returns:
+        Whether anything changed: False when this very bundle is loaded already.
+
+    Raises:
+        BundleError: its rows contradict each other or the database; nothing is loaded.
+        duckdb.Error: the disk is full or the memory too small; nothing is loaded.
+    """
+    if is_loaded(con, bundle):
+        return False
+    con.execute("BEGIN")
+    try:
+        _load(con, bundle)
+        check.check(con, f"bundle {bundle.path}")
+        con.execute("COMMIT")
+    except _UNFIT as error:
+        con.execute("ROLLBACK")
+        reason = str(error).splitlines()[0]
+        raise BundleError(f"bundle {bundle.path} cannot be loaded: {reason}") from error
+    except (AtlasError, duckdb.Error):
+        _rollback(con)
+        raise
+    return True
+
+
+def _rollback(con: duckdb.DuckDBPyConnection) -> None:
+    """Roll back unless the error has closed the database or the transaction itself."""
+    try:
+        con.execute("ROLLBACK")
+    except duckdb.Error:
+        return
+
+
+def _load(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
+    _check_run(con, bundle)
+    _check_models(con, bundle)
+    numbers = _numbers(con, bundle)
+    gone = _replaced(con, bundle)
+    _forget_saes(con, bundle, gone)
+    _forget_rows(con, bundle)
+    _insert_plain(con, bundle)
+    _insert_run(con, bundle)
+    _insert_saes(con, bundle, numbers)
+    touched = _insert_features(con, bundle)
+    con.execute(
+        "INSERT INTO bundle VALUES ($run, $sha256, $saes)",
+        {"run": bundle.run, "sha256": bundle.sha256, "saes": sorted(touched)},
+    )
+    _sweep(con)
+
+
+def _path(bundle: Bundle, table: str) -> str | None:
+    path = bundle.table_path(table)
+    return str(path) if path else None
+
+
+def _column(con: duckdb.DuckDBPyConnection, path: str | None, column: str) -> list[str]:
+    """Distinct values of one column of a bundle's table, sorted."""
+    if path is None:
+        return []
+    sql = f"SELECT DISTINCT {column} FROM read_parquet($path) ORDER BY ALL"
+    return [row[0] for row in con.execute(sql, {"path": path}).fetchall()]
+
+
+def _check_run(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
+    for table, column in _OF_RUN.items():
+        other = set(_column(con, _path(bundle, table), column)) - {bundle.run}
+        if other:
+            raise BundleError(
+                f"bundle {bundle.path} is of run {bundle.run}, but its table {table} has rows of"
+                f" {min(other)}"
+            )
+    if bundle.table_path("example") and not bundle.table_path("context"):
+        raise BundleError(f"bundle {bundle.path} has examples but not their contexts")
+
+
+def _check_models(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
+    """A model id means the same weights for every SAE of a store."""
+    path = _path(bundle, "model")
+    if path is None:
+        return
+    clash = con.execute(
+        """
+        SELECT m.id, s.id FROM read_parquet($path) b JOIN model m USING (id)
+        JOIN sae s ON s.model = m.id
+        WHERE m.weights_sha256 <> b.weights_sha256 AND s.run <> $run
+        ORDER BY s.id
+        """,
+        {"path": path, "run": bundle.run},
+    ).fetchone()
+    if clash:
+        raise BundleError(
+            f"bundle {bundle.path} has other weights of model {clash[0]} than {clash[1]} was made"
+            " with",
+            "give the model another id in the job's settings",
+        )
+
+
+def _numbers(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> dict[str, int]:
+    """Small number of every SAE of the bundle: the one it had, or the next free one."""
+    known: dict[str, int] = dict(con.execute("SELECT id, sae FROM sae").fetchall())
+    used = con.execute("SELECT coalesce(max(sae), 0) FROM sae").fetchone()
+    last = used[0] if used else 0
+    for name in _column(con, _path(bundle, "sae"), "id"):
+        if name not in known:
+            last += 1
+            known[name] = last
+    return known
+
+
+def _replaced(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> list[int]:
+    """Numbers of the SAEs in the database that the bundle replaces."""
+    path = _path(bundle, "sae")
+    if path is None:
+        return []
+    rows = con.execute(
+        "SELECT sae FROM sae WHERE run = $run OR id IN (SELECT id FROM read_parquet($path))",
+        {"run": bundle.run, "path": path},
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _forget_saes(con: duckdb.DuckDBPyConnection, bundle: Bundle, gone: list[int]) -> None:
+    """Remove SAEs with all that is said of them, and the record of whoever said it."""
+    for table in ("sae", *_ORDER):
+        con.execute(f"DELETE FROM {table} WHERE sae IN (SELECT unnest($gone))", {"gone": gone})
+    con.execute("DELETE FROM neighbour WHERE other_sae IN (SELECT unnest($gone))", {"gone": gone})
+    con.execute(
+        "DELETE FROM bundle WHERE run = $run OR list_has_any(saes, $gone::SMALLINT[])",
+        {"run": bundle.run, "gone": gone},
+    )
+
+
+def _forget_rows(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
+    for table, column in _OF_RUN.items():
+        if bundle.table_path(table):
+            con.execute(f"DELETE FROM {table} WHERE {column} = $run", {"run": bundle.run})
+    for table, column in _OF_MODEL.items():
+        if path := _path(bundle, table):
+            con.execute(
+                f"DELETE FROM {table} WHERE {column} IN"
+                f" (SELECT DISTINCT {column} FROM read_parquet($path))",
+                {"path": path},
+            )
+    for table in _ORDER:
+        if path := _path(bundle, table):
+            _forget_labels(con, table, path) if table in _LABELS else con.execute(
+                f"DELETE FROM {table} WHERE sae IN (SELECT s.sae FROM sae s"
+                " WHERE s.id IN (SELECT DISTINCT sae FROM read_parquet($path)))",
+                {"path": path},
+            )
+
+
+def _forget_labels(con: duckdb.DuckDBPyConnection, table: str, path: str) -> None:
+    """A new label takes the old one's place, with its scores and failures; a score a score's."""
+    for victim in _LABELS if table == "label" else (table,):
+        own = _LABEL_KEY[victim] if victim == table else ""
+        con.execute(
+            f"""
+            DELETE FROM {victim} AS old USING (
+              SELECT DISTINCT s.sae AS number, feature, method, b.model, prompt,
+                {own or "NULL"} AS own
+              FROM read_parquet($path) b JOIN sae s ON s.id = b.sae) AS new
+            WHERE old.sae = new.number AND old.feature = new.feature AND old.method = new.method
+              AND old.model IS NOT DISTINCT FROM new.model
+              AND old.prompt IS NOT DISTINCT FROM new.prompt
+              AND {f"old.{own}" if own else "NULL"} IS NOT DISTINCT FROM new.own
+            """,
+            {"path": path},
+        )
+
+
+def _insert_plain(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
+    for table in _PLAIN:
+        if path := _path(bundle, table):
+            con.execute(
+                f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet($path)", {"path": path}
+            )
+
+
+def _insert_run(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
+    if path := _path(bundle, "run"):
+        con.execute(
+            "INSERT INTO run BY NAME SELECT *, $sha256 AS bundle_sha256, $counts AS counts"
+            " FROM read_parquet($path)",
+            {"path": path, "sha256": bundle.sha256, "counts": json.dumps(bundle.counts)},
+        )
+
+
+def _insert_saes(con: duckdb.DuckDBPyConnection, bundle: Bundle, numbers: dict[str, int]) -> None:
+    if path := _path(bundle, "sae"):
+        con.execute(
+            """
+            INSERT INTO sae BY NAME
+            SELECT n.sae, b.* REPLACE (b.weights_sha256 || '.safetensors' AS weights)
+            FROM read_parquet($path) b
+            JOIN (SELECT unnest($ids) AS id, unnest($numbers) AS sae) n USING (id)
+            ORDER BY n.sae
+            """,
+            {"path": path, "ids": list(numbers), "numbers": list(numbers.values())},
+        )
+
+
+def _insert_features(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> set[int]:
+    """Load the tables about features, one SAE at a time; gives the SAEs that they speak of."""
+    numbers: dict[str, int] = dict(con.execute("SELECT id, sae FROM sae").fetchall())
+    offset = _insert_contexts(con, bundle)
+    touched = {numbers[name] for name in _column(con, _path(bundle, "sae"), "id")}
+    for table, order in _ORDER.items():
+        path = _path(bundle, table)
+        if path is None:
+            continue
+        names = _resolve(bundle, table, _column(con, path, "sae"), numbers)
+        if table == "neighbour":
+            others = _resolve(bundle, table, _column(con, path, "other_sae"), numbers)
+            touched |= {numbers[name] for name in others}
+        touched |= {numbers[name] for name in names}
+        for name in sorted(names, key=numbers.__getitem__):
+            values = {"path": path, "name": name, "number": numbers[name]}
+            if table == "example":
+                values["offset"] = offset
+            con.execute(_INSERT[table].format(order=order), values)
+    return touched
+
+
+_INSERT = {
+    **dict.fromkeys(_ORDER, ""),
+    **{
+        table: f"INSERT INTO {table} BY NAME"
+        " SELECT $number::SMALLINT AS sae, b.* EXCLUDE (sae) FROM read_parquet($path) b"
+        " WHERE b.sae = $name ORDER BY {order}"
+        for table in ("feature", "feature_head", *_LABELS)
+    },
+    "example": "INSERT INTO example BY NAME"
+    " SELECT $number::SMALLINT AS sae, b.* EXCLUDE (sae) REPLACE (b.ctx + $offset AS ctx)"
+    " FROM read_parquet($path) b WHERE b.sae = $name ORDER BY {order}",
+    "neighbour": "INSERT INTO neighbour BY NAME"
+    " SELECT $number::SMALLINT AS sae, b.* EXCLUDE (sae, other_sae), o.sae AS other_sae"
+    " FROM read_parquet($path) b JOIN sae o ON o.id = b.other_sae"
+    " WHERE b.sae = $name ORDER BY {order}",
+}
+
+
+def _insert_contexts(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> int:
+    """Load the contexts behind those that are there; gives what was added to their numbers."""
+    row = con.execute("SELECT coalesce(max(ctx) + 1, 0) FROM context").fetchone()
+    offset = int(row[0]) if row else 0
+    if path := _path(bundle, "context"):
+        con.execute(
+            "INSERT INTO context BY NAME SELECT b.* REPLACE (b.ctx + $offset AS ctx)"
+            " FROM read_parquet($path) b ORDER BY ctx",
+            {"path": path, "offset": offset},
+        )
+    return offset
+
+
+def _resolve(
+    bundle: Bundle, table: str, names: Iterable[str], numbers: dict[str, int]
+) -> list[str]:
+    unknown = sorted(name for name in names if name not in numbers)
+    if unknown:
+        raise BundleError(
+            f"bundle {bundle.path}: table {table} speaks of SAE {unknown[0]}, which is neither in"
+            " the bundle nor in the store",
+            "publish the bundle that holds it first",
+        )
+    return list(names)
+
+
+def _sweep(con: duckdb.DuckDBPyConnection) -> None:
+    """Remove contexts that no example points into, then runs of which nothing is left."""
+    con.execute("DELETE FROM context WHERE ctx NOT IN (SELECT ctx FROM example)")
+    con.execute(
+        """
+        DELETE FROM run WHERE id NOT IN (
+          SELECT run FROM sae UNION ALL SELECT run FROM head_metric UNION ALL
+          SELECT run FROM context UNION ALL SELECT run FROM bundle)
+        """
+    )
+
+
+assert set(_ORDER) | set(_OF_MODEL) | set(_OF_RUN) | {"sae"} == set(TABLES)

@@ -1,0 +1,201 @@
+"""Database rows to the types that leave the store; columns carry the names of the fields."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import Any
+
+from atlas.ids import FeatureId, SaeId
+from atlas.store.vocab import Vocab
+from atlas.types import (
+    Evaluation,
+    Example,
+    Feature,
+    FeatureRow,
+    HeadShare,
+    Interval,
+    Label,
+    LabelScore,
+    LogitEffect,
+    Neighbour,
+    Run,
+    Sae,
+    Source,
+)
+
+Row = Mapping[str, Any]
+
+
+def interval(low: float | None, high: float | None) -> Interval | None:
+    """An interval, or None where none was measured."""
+    return None if low is None or high is None else Interval(low, high)
+
+
+def run(row: Row) -> Run:
+    """A row of table `run`."""
+    values = dict(row)
+    for column in ("config", "versions", "counts"):
+        values[column] = json.loads(values[column])
+    return Run(**values | {"created_at": values["created_at"].replace(tzinfo=UTC)})
+
+
+def sae(row: Row) -> Sae:
+    """A row of table `sae` with the number of its live features."""
+    return Sae(
+        id=SaeId(row["model"], row["layer"], row["set_name"]),
+        number=row["sae"],
+        hook=row["hook"],
+        architecture=row["architecture"],
+        d_in=row["d_in"],
+        d_sae=row["d_sae"],
+        run=row["run"],
+        evaluation=None if row["l0"] is None else _evaluation(row),
+        alive=row["alive"],
+        weights=row["weights"],
+        weights_sha256=row["weights_sha256"],
+    )
+
+
+def _evaluation(row: Row) -> Evaluation:
+    return Evaluation(
+        l0=row["l0"],
+        fvu=row["fvu"],
+        ce_clean=row["ce_clean"],
+        ce_sae=row["ce_sae"],
+        ce_zero=row["ce_zero"],
+        ce_mean=row["ce_mean"],
+        sae_cost=Interval(row["ce_sae_low"], row["ce_sae_high"]),
+        zero_cost=Interval(row["ce_zero_low"], row["ce_zero_high"]),
+        mean_cost=Interval(row["ce_mean_low"], row["ce_mean_high"]),
+        recovered_zero=row["recovered_zero"],
+        recovered_mean=row["recovered_mean"],
+        tokens=row["eval_tokens"],
+        dead_share=row["dead_share"],
+        dead_window=row["dead_window"],
+    )
+
+
+def feature_row(row: Row, sae_id: SaeId) -> FeatureRow:
+    """A row of table `feature` joined with its title."""
+    return FeatureRow(
+        id=FeatureId(sae_id, row["feature"]),
+        title=row["title"],
+        title_method=row["title_method"],
+        title_support=row["title_support"],
+        density=row["density"],
+        firings=row["firings"],
+        max_act=row["max_act"],
+        mean_act=row["mean_act"],
+        weight_head=row["weight_head"],
+        weight_share=row["weight_share"],
+        dfa_head=row["dfa_head"],
+        dfa_share=row["dfa_share"],
+        disagree=row["disagree"],
+        family=row["family"],
+    )
+
+
+def feature(
+    row: Row,
+    *,
+    head: FeatureRow,
+    of: Sae,
+    by: Run,
+    vocab: Vocab,
+    heads: Sequence[HeadShare],
+    labels: Sequence[Label],
+    scores: Sequence[LabelScore],
+    examples: Sequence[Example],
+    neighbours: Sequence[Neighbour],
+) -> Feature:
+    """A row of table `feature` with everything that belongs to it."""
+    return Feature(
+        row=head,
+        sae=of,
+        run=by,
+        tokens=row["tokens"],
+        density_interval=Interval(row["density_low"], row["density_high"]),
+        std_act=row["std_act"],
+        histogram=tuple(row["histogram"] or ()),
+        top_logits=_effects(row["top_tokens"], row["top_logits"], vocab),
+        bottom_logits=_effects(row["bottom_tokens"], row["bottom_logits"], vocab),
+        bias=row["bias"],
+        heads=tuple(heads),
+        weight_entropy=row["weight_entropy"],
+        dfa_entropy=row["dfa_entropy"],
+        disagreement=row["disagreement"],
+        residual=row["residual"],
+        family_score=row["family_score"],
+        labels=tuple(labels),
+        scores=tuple(scores),
+        examples=tuple(examples),
+        neighbours=tuple(neighbours),
+    )
+
+
+def _effects(
+    tokens: Sequence[int] | None, values: Sequence[float] | None, vocab: Vocab
+) -> tuple[LogitEffect, ...]:
+    pairs = zip(tokens or (), values or (), strict=True)
+    return tuple(LogitEffect(token, vocab.text(token), value) for token, value in pairs)
+
+
+def head_share(row: Row) -> HeadShare:
+    """A row of table `feature_head`."""
+    return HeadShare(
+        row["head"], row["weight_share"], row["dfa_mean"], row["dfa_share"], row["won"]
+    )
+
+
+def label(row: Row) -> Label:
+    """A row of table `label`."""
+    return Label(
+        side=row["side"],
+        method=row["method"],
+        model=row["model"],
+        prompt=row["prompt"],
+        text=row["text"],
+        support=row["support"],
+        interval=interval(row["support_low"], row["support_high"]),
+        n=row["n"],
+    )
+
+
+def label_score(row: Row) -> LabelScore:
+    """A row of table `label_score`."""
+    return LabelScore(
+        method=row["method"],
+        model=row["model"],
+        prompt=row["prompt"],
+        scorer=row["scorer"],
+        score=row["score"],
+        interval=interval(row["score_low"], row["score_high"]),
+        n=row["n"],
+    )
+
+
+def example(row: Row, of: FeatureId, bias: float, vocab: Vocab) -> Example:
+    """A row of table `example` joined with its context; `bias` is the feature's."""
+    return Example(
+        feature=of,
+        kind=row["kind"],
+        band=row["band"],
+        rank=row["rank"],
+        ctx=row["ctx"],
+        pos=row["pos"],
+        act=row["act"],
+        tokens=vocab.decode(row["tokens"]),
+        acts=tuple(zip(row["act_pos"] or (), row["act_val"] or (), strict=True)),
+        head_dfa=tuple(row["head_dfa"] or ()),
+        sources=tuple(
+            Source(*source)
+            for source in zip(
+                row["src_pos"] or (), row["src_dfa"] or (), row["src_head"] or (), strict=True
+            )
+        ),
+        src_rest=row["src_rest"],
+        bias=bias,
+        residual=row["residual"],
+        doc=row["doc"],
+        source=row["source"],
+    )

@@ -1,0 +1,184 @@
+"""Published snapshots on disk: their names, which of them can be served, how they are opened.
+
+Layout of a store: `snapshots/000001/` with `evidence.duckdb`, `search/` and `sizes.json`;
+`weights/` with one file per run, named by its hash; `bundles/` where runs write. A snapshot's name
+is never used twice, because DuckDB keeps opened files by path inside a process.
+"""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import platformdirs
+
+from atlas.errors import StoreError
+from atlas.store import schema
+from atlas.types import Snapshot
+
+DATABASE = "evidence.duckdb"
+SEARCH = "search"
+SIZES = "sizes.json"
+"""Bytes of every file of a snapshot: DuckDB opens a file that has lost its end."""
+_NAME = re.compile(r"\d{6,}")
+_EMPTY = "run `atlas demo` or `atlas publish`"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A snapshot that is on disk and cannot be served."""
+
+    name: str
+    error: StoreError
+
+
+def folder(store: Path) -> Path:
+    """Where a store keeps its snapshots."""
+    return store / "snapshots"
+
+
+def numbers(store: Path) -> tuple[int, ...]:
+    """Numbers of all snapshots on disk, newest first, readable or not."""
+    try:
+        names = os.listdir(folder(store))
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    return tuple(sorted((int(name) for name in names if _NAME.fullmatch(name)), reverse=True))
+
+
+def path_of(store: Path, number: int) -> Path:
+    """The folder of a snapshot."""
+    return folder(store) / f"{number:06d}"
+
+
+def limits(spill: Path, *, threads: int | None = None) -> dict[str, Any]:
+    """Settings of every DuckDB connection: memory, threads, and where sorts spill to.
+
+    DuckDB's own default spills beside the database, which is a sealed folder.
+    """
+    return {
+        "memory_limit": "4GB",
+        "threads": str(threads or min(4, os.cpu_count() or 1)),
+        "temp_directory": str(spill),
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+
+
+def connect(path: Path) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to a snapshot's database; the same settings for every caller.
+
+    DuckDB refuses a second connection to one file with other settings.
+    """
+    spill = platformdirs.user_cache_path("feature-atlas") / f"spill-{os.getpid()}"
+    return duckdb.connect(str(path / DATABASE), read_only=True, config=limits(spill))
+
+
+def version_of(store: Path, number: int) -> int:
+    """The schema version of a snapshot, whether or not this program can read it.
+
+    Raises:
+        StoreError: it is missing, damaged, or was written to after it was published.
+    """
+    path = path_of(store, number)
+    _check_files(store, path)
+    try:
+        con = connect(path)
+        try:
+            return schema.version_of(con)
+        finally:
+            con.close()
+    except (duckdb.Error, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def open_number(store: Path, number: int) -> tuple[Snapshot, duckdb.DuckDBPyConnection]:
+    """Open one snapshot for reading.
+
+    Raises:
+        StoreError: it is missing, damaged, written to after it was published, or its schema is
+            another than this program's.
+    """
+    path = path_of(store, number)
+    _check_files(store, path)
+    try:
+        con = connect(path)
+    except (duckdb.Error, OSError) as error:
+        raise _damaged(path, error) from error
+    try:
+        version = schema.version_of(con)
+        schema.check_version(version, schema.steps()[-1].version, f"snapshot {path.name}")
+        row = con.execute("SELECT number, published_at FROM snapshot").fetchone()
+    except duckdb.Error as error:
+        con.close()
+        raise _damaged(path, error) from error
+    except StoreError:
+        con.close()
+        raise
+    if row is None or row[0] != number:
+        con.close()
+        raise StoreError(f"snapshot {path.name} says that it is {row}", "restore it from a backup")
+    return Snapshot(number, path, version, row[1].replace(tzinfo=UTC)), con
+
+
+def open_named(store: Path, name: str) -> tuple[Snapshot, duckdb.DuckDBPyConnection]:
+    """Open one snapshot by its folder's name, such as `000003`. Raises StoreError."""
+    if not _NAME.fullmatch(name):
+        raise StoreError(f"not a snapshot name: {name[:40]!r}", "a name looks like 000003")
+    return open_number(store, int(name))
+
+
+def open_newest(
+    store: Path,
+) -> tuple[Snapshot, duckdb.DuckDBPyConnection, tuple[Refused, ...]]:
+    """Open the newest snapshot that can be served, and name the newer ones that cannot.
+
+    Raises:
+        StoreError: there is no snapshot, or none that can be served; every reason is named.
+    """
+    refused: list[Refused] = []
+    for number in numbers(store):
+        try:
+            snapshot, con = open_number(store, number)
+        except StoreError as error:
+            refused.append(Refused(f"{number:06d}", error))
+        else:
+            return snapshot, con, tuple(refused)
+    if not refused:
+        raise StoreError(f"no atlas at {store}", _EMPTY)
+    reasons = "; ".join(one.error.message for one in refused)
+    raise StoreError(f"no snapshot of {store} can be served: {reasons}", refused[0].error.hint)
+
+
+def _check_files(store: Path, path: Path) -> None:
+    if not path.is_dir():
+        known = ", ".join(f"{number:06d}" for number in numbers(store))
+        hint = f"this store has {known}" if known else _EMPTY
+        raise StoreError(f"no snapshot {path.name} at {store}", hint)
+    if (path / f"{DATABASE}.wal").exists():
+        raise StoreError(
+            f"snapshot {path.name} has a {DATABASE}.wal beside it: it was written to after it was"
+            " published",
+            "remove the folder and publish the bundles again",
+        )
+    try:
+        sizes: dict[str, int] = json.loads((path / SIZES).read_text())
+        wrong = [name for name, size in sizes.items() if (path / name).stat().st_size != size]
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if wrong:
+        raise StoreError(
+            f"snapshot {path.name}: {wrong[0]} has not the size that was published",
+            "remove the folder and publish the bundles again",
+        )
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"snapshot {path.name} cannot be opened: {str(error).splitlines()[0]}",
+        "remove the folder and publish the bundles again",
+    )

@@ -1,0 +1,146 @@
+"""How fast an atlas answers. Make a SYNTHETIC one of any size, then time its queries:
+
+python -m tests.benchmarks.serving make  FOLDER --saes 14 --features 25000 --examples 57
+python -m tests.benchmarks.serving time  FOLDER/store
+"""
+
+import argparse
+import random
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from atlas.api import Atlas
+from atlas.store.publish import publish
+from atlas.types import PairQuery, Query
+from tests.benchmarks.synthetic import Size, make
+
+Ask = Callable[[], object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True)
+    making = actions.add_parser("make")
+    making.add_argument("folder", type=Path)
+    for name, default in (
+        ("saes", 14),
+        ("features", 25_000),
+        ("examples", 57),
+        ("contexts", 60_000),
+    ):
+        making.add_argument(f"--{name}", type=int, default=default)
+    timing = actions.add_parser("time")
+    timing.add_argument("store", type=Path)
+    timing.add_argument("--rounds", type=int, default=100)
+    given = parser.parse_args()
+    if given.action == "make":
+        size = Size(given.saes, given.features, given.examples, given.contexts)
+        write(given.folder, size)
+    else:
+        measure(given.store, given.rounds)
+
+
+def write(folder: Path, size: Size) -> None:
+    """Make and publish the atlas, and say how long each took."""
+    start = time.perf_counter()
+    bundles = make(folder / "bundles", size)
+    print(f"made {len(bundles)} SYNTHETIC bundles in {time.perf_counter() - start:.1f} s")
+    start = time.perf_counter()
+    snapshot = publish(folder / "store", bundles, print)
+    files = {path.name: path.stat().st_size for path in snapshot.path.rglob("*") if path.is_file()}
+    index = sum(files.values()) - files["evidence.duckdb"]
+    print(
+        f"published in {time.perf_counter() - start:.1f} s: evidence.duckdb"
+        f" {files['evidence.duckdb'] / 1e6:.0f} MB, search index {index / 1e6:.0f} MB,"
+        f" peak memory {_peak():.0f} MB"
+    )
+
+
+def measure(store: Path, rounds: int) -> None:
+    """Print how long every kind of request takes, cold (the first) and warm."""
+    start = time.perf_counter()
+    atlas = Atlas.open(store)
+    print(f"{atlas.stats()}\nopened and counted in {time.perf_counter() - start:.3f} s")
+    print(f"{'request':44}{'first':>9}{'p50':>9}{'p95':>9}  ms")
+    for name, ask in requests(atlas, random.Random(0)).items():
+        took = [_timed(ask) for _ in range(rounds + 1)]
+        warm = sorted(took[1:])
+        p50, p95 = warm[len(warm) // 2], warm[int(len(warm) * 0.95)]
+        print(f"{name:44}{took[0]:9.1f}{p50:9.1f}{p95:9.1f}")
+    print(f"peak memory {_peak():.0f} MB")
+
+
+def requests(atlas: Atlas, chance: random.Random) -> dict[str, Ask]:
+    """What pages ask, with different features and words each time."""
+    saes, words = atlas.saes(), atlas.vocab(atlas.models()[0].id)
+    layers = sorted({sae.id.layer for sae in saes})
+    heads = atlas.models()[0].n_heads
+
+    def word(common: int) -> str:
+        return words[chance.randrange(1, common)].strip()
+
+    def feature() -> str:
+        sae = chance.choice(saes)
+        return f"{sae.id}/{chance.randrange(sae.d_sae)}"
+
+    def head() -> str:
+        return f"{saes[0].id.model}/L{chance.choice(layers)}H{chance.randrange(heads)}"
+
+    def second_page() -> object:
+        first = atlas.search(Query(sort="density"))
+        return atlas.search(Query(sort="density", after=first.after))
+
+    return {
+        "search: a rare word": lambda: atlas.search(Query(word(20_000))),
+        "search: a common word": lambda: atlas.search(Query(word(30))),
+        "search: two words": lambda: atlas.search(Query(f"{word(300)} {word(300)}")),
+        "search: word, layer, density, order": lambda: atlas.search(
+            Query(word(300), layer=chance.choice(layers), density_min=1e-4, sort="max_act")
+        ),
+        "search: prefix": lambda: atlas.search(Query(f"{word(5000)}*")),
+        "search: phrase": lambda: atlas.search(Query(f'"token after {word(100)}"')),
+        "search: exact token": lambda: atlas.search(Query(f'token:" {word(2000)}"')),
+        "list: everything": lambda: atlas.search(Query()),
+        "list: by density, two pages": second_page,
+        "list: head, measured, by share": lambda: atlas.search(
+            Query(layer=chance.choice(layers), head=chance.randrange(heads), sort="head_share")
+        ),
+        "list: family and support": lambda: atlas.search(
+            Query(family="induction", support_min=0.5, sort="support")
+        ),
+        "feature page": lambda: atlas.feature(feature()),
+        "compare two features": lambda: atlas.compare(feature(), feature()),
+        "head page": lambda: atlas.head(head()),
+        "all heads": lambda: atlas.heads(saes[0].id.model),
+        "densities of an SAE": lambda: atlas.densities(chance.choice(saes).id),
+        "random feature": atlas.random_feature,
+        "counts of everything": atlas.stats,
+        "pairs: source and destination": lambda: atlas.pairs(
+            PairQuery(dst=words[chance.randrange(1, 50)], src=words[chance.randrange(1, 50)])
+        ),
+        "pairs: source, one layer, distance 1": lambda: atlas.pairs(
+            PairQuery(
+                src=words[chance.randrange(1, 50)],
+                layer=chance.choice(layers),
+                distance_min=1,
+                distance_max=1,
+            )  # fmt: skip
+        ),
+    }
+
+
+def _timed(ask: Ask) -> float:
+    start = time.perf_counter()
+    ask()
+    return (time.perf_counter() - start) * 1000
+
+
+def _peak() -> float:
+    """Peak memory of this process in MB (Linux counts it in KB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Searching: words find features and say why; filters, order, counts and pages agree."""
+
+from dataclasses import replace
+
+import pytest
+
+from atlas.errors import NotFound, QueryError
+from atlas.ids import parse_feature
+from atlas.store.evidence import open_store
+from atlas.store.find import Said, find
+from atlas.store.publish import publish
+from atlas.types import Query
+from tests.builders import a_bundle
+
+LAYER_1 = [f"toy/1-t/{n}" for n in range(5)]
+
+
+@pytest.fixture(scope="module")
+def evidence(published):
+    return open_store(published / "store").now()
+
+
+def ids(page):
+    return [str(hit.row.id) for hit in page.hits]
+
+
+def search(evidence, *args, **changes):
+    return ids(find(evidence, Query(*args, **{"sae": "toy/1-t"} | changes)))
+
+
+def test_a_word_finds_titles_before_text_and_says_where(evidence):
+    page = find(evidence, Query("board", sae="toy/1-t"))
+    assert ids(page)[0] == "toy/1-t/0"
+    assert page.hits[0].reasons[0] == "title: predicts “ «board»” by induction"
+    assert page.hits[0].score > page.hits[1].score
+    assert "promotes:  «board»" in page.hits[1].reasons
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("predicting boards", [0]),  # by stems
+        ("induct*", [0]),
+        ("indvct*", []),
+        ('"board by induction"', [0]),
+        ('"induction by board"', []),
+        ('"predicting board"', []),  # a phrase is taken as written
+        ("sentence", [4]),
+        ("mat cat", [0, 1, 2, 3, 4]),  # every word must be found somewhere
+        ("mat zebra", []),
+        ('token:" mat"', [0, 1, 2, 3, 4]),
+        ('token:"▁mat"', [0, 1, 2, 3, 4]),
+        ("token:mat", []),  # the token has a space
+        (r'"\n" sentence', [4]),
+        ("members", [0, 1, 2, 3, 4]),  # promoted, and in the text
+    ],
+)
+def test_words_prefixes_phrases_and_tokens(evidence, text, found):
+    assert sorted(search(evidence, text)) == [LAYER_1[n] for n in found]
+
+
+@pytest.mark.parametrize("text", ["***", "-", '""', "* *", "a:b", "(", "title:x", "é", "\\", "̈"])
+def test_no_text_breaks_the_search(evidence, text):
+    assert find(evidence, Query(text)).total >= 0
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("induct*", "title: predicts “ board” by «induction»"),
+        ('"board by"', "title: predicts “ «board” by» induction"),
+        ('token:" mat"', "fires on: « mat»"),
+        (r'"\n"', "fires on: «\\n»"),
+        ("dog", "example: <s> the «dog» sat\\n x. the"),
+    ],
+)
+def test_a_reason_shows_the_match(evidence, text, reason):
+    assert reason in find(evidence, Query(text, sae="toy/1-t")).hits[0].reasons
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({}, [0, 1, 2, 3, 4]),
+        ({"dead": True}, [0, 1, 2, 3, 4, 5]),
+        ({"family": "induction"}, [0]),
+        ({"disagree": True}, [3]),
+        ({"disagree": False}, [0, 1, 2, 4]),
+        ({"density_min": 0.1}, [2, 4]),
+        ({"density_min": 0.02, "density_max": 0.05}, [0, 1]),
+        ({"head": 1, "head_min": 0.6}, [0, 3]),
+        ({"head": 1, "head_min": 0.6, "head_by": "weights"}, [0]),
+        ({"support_min": 0.75}, [0, 1, 2, 3, 4]),
+        ({"support_min": 0.8}, []),
+        ({"model": "toy", "layer": 1}, [0, 1, 2, 3, 4]),
+    ],
+)
+def test_filters(evidence, filters, found):
+    page = find(evidence, Query(**{"sae": "toy/1-t"} | filters))
+    assert ids(page) == [f"toy/1-t/{n}" for n in found]
+    assert page.total == len(found)
+
+
+@pytest.mark.parametrize(
+    ("sort", "down", "up"),
+    [
+        ("density", [2, 4, 0, 1, 3], [3, 1, 0, 4, 2]),
+        ("max_act", [0, 3, 1, 4, 2], [2, 4, 1, 3, 0]),
+        ("mean_act", [0, 3, 1, 4, 2], [2, 4, 1, 3, 0]),
+        ("head_share", [0, 1, 3, 2, 4], [4, 2, 3, 1, 0]),
+        ("disagreement", [3, 1, 2, 0, 4], [4, 0, 1, 2, 3]),  # 1 and 2 tie: by id both ways
+        ("support", [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
+        ("id", [4, 3, 2, 1, 0], [0, 1, 2, 3, 4]),
+    ],
+)
+def test_every_order_and_its_reverse(evidence, sort, down, up):
+    assert search(evidence, sort=sort) == [f"toy/1-t/{n}" for n in down]
+    assert search(evidence, sort=sort, descending=False) == [f"toy/1-t/{n}" for n in up]
+
+
+def test_unknown_values_come_last_both_ways(evidence):
+    for descending in (True, False):
+        found = search(evidence, sort="disagreement", dead=True, descending=descending)
+        assert found[-1] == "toy/1-t/5"
+
+
+def test_counts_divide_the_matches(evidence):
+    page = find(evidence, Query(density_max=0.2))
+    assert page.total == 8
+    assert page.facets["layer"] == (("0", 4), ("1", 4))
+    assert page.facets["sae"] == (("toy/0-t", 4), ("toy/1-t", 4))
+    assert page.facets["family"] == (("induction", 2),)
+    assert sum(count for _, count in page.facets["head"]) == 8
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 12])
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query(dead=True),
+        Query(dead=True, sort="support"),
+        Query(sort="max_act", descending=False),
+        Query("the"),
+        Query(dead=True, sort="disagreement"),
+        Query(dead=True, sort="id"),
+    ],
+)
+def test_pages_neither_skip_nor_repeat(evidence, query, size):
+    whole, parts, after = ids(find(evidence, replace(query, limit=100))), [], ""
+    while True:
+        page = find(evidence, replace(query, limit=size, after=after))
+        parts += ids(page)
+        after = page.after
+        if not after:
+            break
+    assert parts == whole
+
+
+def test_a_mark_of_another_snapshot_is_refused(store, tmp_path):
+    after = find(open_store(store).now(), Query(limit=2)).after
+    publish(store, [a_bundle(tmp_path / "second", run="run-2").path])
+    with pytest.raises(QueryError, match="another snapshot than 000002"):
+        find(open_store(store).now(), Query(limit=2, after=after))
+
+
+@pytest.mark.parametrize(
+    ("changes", "match", "error"),
+    [
+        ({"limit": 0}, "limit is 0", QueryError),
+        ({"limit": 501}, "1 to 500", QueryError),
+        ({"sort": "colour"}, "unknown sort 'colour'. known: relevance, density", QueryError),
+        ({"head_by": "guess"}, "unknown head_by", QueryError),
+        ({"density_min": 2}, "density_min is 2", QueryError),
+        ({"head_min": float("nan")}, "head_min is nan", QueryError),
+        ({"model": "gpt9"}, "no model 'gpt9'", NotFound),
+        ({"sae": "toy/9-t"}, "no SAE toy/9-t", NotFound),
+        ({"layer": 9}, "no SAE on layer 9. layers with SAEs: 0, 1", NotFound),
+        ({"head": 2}, "no head 2. heads are 0 to 1", NotFound),
+    ],
+)
+def test_a_query_that_makes_no_sense_is_refused(evidence, changes, match, error):
+    with pytest.raises(error, match=match):
+        find(evidence, Query(**changes))
+
+
+def test_features_that_people_write_about_come_first_and_tags_filter(evidence):
+    third, first = parse_feature("toy/1-t/3"), parse_feature("toy/1-t/0")
+    said = Said(reasons={third: "note: my «board»", parse_feature("toy/9-t/0"): "gone"})
+    page = find(evidence, Query("board", sae="toy/1-t"), said)
+    assert ids(page)[:2] == ["toy/1-t/3", "toy/1-t/0"]
+    assert page.hits[0].reasons[0] == "note: my «board»"
+    tagged = Said(tagged={third, first})
+    assert ids(find(evidence, Query(tag="mine"), tagged)) == ["toy/1-t/0", "toy/1-t/3"]
+    assert ids(find(evidence, Query("induction", tag="mine"), tagged)) == ["toy/1-t/0"]
+    assert find(evidence, Query(tag="nobody")).total == 0
