@@ -150,9 +150,10 @@ class SavedQuery:
 
 
 Content = Tag | RoleClaim | HumanLabel | Comment | Vote | Collection | SavedQuery
-C = TypeVar("C", Tag, RoleClaim, HumanLabel, Comment, Vote, Collection, SavedQuery)
+C = TypeVar("C", bound=Content)
 C_co = TypeVar("C_co", bound=Content, covariant=True)
-J_co = TypeVar("J_co", RoleClaim, HumanLabel, covariant=True)
+J = TypeVar("J", bound=RoleClaim | HumanLabel)
+J_co = TypeVar("J_co", bound=RoleClaim | HumanLabel, covariant=True)
 
 KINDS: dict[str, type[Content]] = {
     "tag": Tag,

@@ -21,6 +21,7 @@ from atlas.note_types import (
     ROLES,
     SIDES,
     STATUSES,
+    C,
     Comment,
     Content,
     HumanLabel,
@@ -56,14 +57,14 @@ def note_id(text: object) -> str:
     return text
 
 
-def checked(content: Content) -> Content:
+def checked(content: C) -> C:
     """The content in its one spelling: text stripped, ids in full form.
 
     Raises:
         NotesError: a text is empty, too long or has control characters, an id is none, or a value
             is not among those allowed.
     """
-    return _CHECKS[type(content)](content)
+    return cast("C", _CHECKS[type(content)](content))
 
 
 def state(content: Content) -> str:
@@ -72,7 +73,7 @@ def state(content: Content) -> str:
 
 
 def content(kind: str, state: str) -> Content:
-    """The content that `state` holds. Raises NotesError when it is not one of this kind."""
+    """The content that a text made by `state` holds."""
     try:
         values = json.loads(state)
     except ValueError as error:
@@ -81,18 +82,21 @@ def content(kind: str, state: str) -> Content:
 
 
 def content_of(kind: str, values: object) -> Content:
-    """The content of `kind` with these values, checked. Raises NotesError when they do not fit."""
+    """The content of `kind` with these values, not checked yet.
+
+    Raises:
+        NotesError: a value is missing or unknown.
+    """
     made = cast("Content", _made(KINDS[kind], kind, values))
     match made:
         case RoleClaim():
             links = (_made(RoleEvidence, "role evidence", v) for v in _list(made.evidence))
-            made = replace(made, evidence=tuple(links))
+            return replace(made, evidence=tuple(links))
         case CollectionContent():
             places = (_made(Member, "member", v) for v in _list(made.members))
-            made = replace(made, members=tuple(places))
+            return replace(made, members=tuple(places))
         case _:
-            pass
-    return checked(made)
+            return made
 
 
 def dumps(value: object) -> str:
@@ -101,7 +105,7 @@ def dumps(value: object) -> str:
 
 
 def searchable(content: Content) -> str:
-    """Everything a person would look for in a content, in lower case, one line per part."""
+    """Everything a person would look for in a content, folded, one line per part."""
     match content:
         case Tag(name=name):
             parts = [name]
@@ -118,7 +122,12 @@ def searchable(content: Content) -> str:
             parts = [content.name, content.description, *sentences]
         case SavedQuery():
             parts = [content.name, content.description, content.text]
-    return "\n".join(part for part in parts if part).casefold()
+    return folded("\n".join(part for part in parts if part))
+
+
+def folded(text: str) -> str:
+    """Text as it is searched: one spelling per letter, no upper case."""
+    return unicodedata.normalize("NFC", text).casefold()
 
 
 def _made(kind: type, name: str, values: object) -> Any:
@@ -274,7 +283,7 @@ def _shown(value: object) -> str:
     return repr(value)[:80]
 
 
-_CHECKS: dict[type[Content], Callable[[Any], Content]] = {
+_CHECKS: dict[type, Callable[[Any], Content]] = {
     Tag: _tag,
     RoleClaim: _role_claim,
     HumanLabel: _human_label,

@@ -104,11 +104,10 @@ class RoleEvidenceRow(Base):
     rank: Mapped[int] = _column("Order within the claim, from 0", primary_key=True)
     kind: Mapped[str] = _column("target, example, metric or query")
     target: Mapped[str] = _column(
-        "Id it speaks of; for an example its feature, for a metric its head; empty for a query"
+        "Id it speaks of: any id, for an example its feature, for a metric its head"
     )
     ref: Mapped[str] = _column(
-        "For an example its kind and rank such as top/3, for a metric its name, for a query "
-        "saved_query.id"
+        "An example's kind and rank such as top/3, a metric's name, or saved_query.id"
     )
     sentence: Mapped[str] = _column("What it shows")
     snapshot: Mapped[str] = _column("Name of the snapshot it was seen in; may be empty")

@@ -1,4 +1,4 @@
-"""The first tables of people's notes: what all notes share, one table per kind, history, counter."""
+"""The first tables of people's notes: what all share, one per kind, history, counter."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -211,13 +211,13 @@ def upgrade() -> None:
             "target",
             sa.Text(),
             nullable=False,
-            comment="Id it speaks of; for an example its feature, for a metric its head; empty for a query",
+            comment="Id it speaks of: any id, for an example its feature, for a metric its head",
         ),
         sa.Column(
             "ref",
             sa.Text(),
             nullable=False,
-            comment="For an example its kind and rank such as top/3, for a metric its name, for a query saved_query.id",
+            comment="An example's kind and rank such as top/3, a metric's name, or saved_query.id",
         ),
         sa.Column("sentence", sa.Text(), nullable=False, comment="What it shows"),
         sa.Column(
