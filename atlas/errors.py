@@ -59,7 +59,16 @@ class NotesError(AtlasError):
 
 
 class Conflict(NotesError):
-    """Somebody else changed the note first."""
+    """Somebody else changed the note first; neither side's words are lost."""
+
+    def __init__(
+        self, message: str, hint: str = "", theirs: object = None, yours: object = None
+    ) -> None:
+        super().__init__(message, hint)
+        self.theirs = theirs
+        """The note as it stands now; None when it was removed."""
+        self.yours = yours
+        """The content that was not written; None for a removal or an undo."""
 
 
 class LabelError(AtlasError):

@@ -1,0 +1,338 @@
+"""People's notes: the one object that reads and writes them, from any thread and any process."""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection as Several
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from atlas.errors import Conflict, NotesError, NotFound
+from atlas.note_types import (
+    C,
+    Change,
+    Collection,
+    Comment,
+    Content,
+    HumanLabel,
+    Imported,
+    J,
+    Judged,
+    Member,
+    Note,
+    NoteHit,
+    NotesOn,
+    RoleClaim,
+    TagUse,
+    Vote,
+)
+from atlas.store import notes_check as check
+from atlas.store import notes_exchange, notes_read, notes_tables
+from atlas.store.notes_open import open_engine, reader, translated, writer
+from atlas.store.notes_rows import change, content_of, key_of, kind_of, live, new_row, note_of
+from atlas.store.notes_schema import ChangeCounter, HistoryRow, NoteRow
+
+_PERSONAL = (Vote, Comment)  # one person's voice: nobody else changes it
+
+
+def utc_now() -> datetime:
+    """The time of this machine, UTC."""
+    return datetime.now(UTC)
+
+
+def random_id() -> str:
+    """A new note id: 32 hex digits."""
+    return uuid.uuid4().hex
+
+
+class Notes:
+    """The notes of one store. Make it with `open`; it may be shared between threads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        now: Callable[[], datetime] = utc_now,
+        new_id: Callable[[], str] = random_id,
+    ) -> None:
+        self._engine, self._now, self._new_id = engine, now, new_id
+
+    @classmethod
+    def open(
+        cls,
+        where: str | Path,
+        now: Callable[[], datetime] = utc_now,
+        new_id: Callable[[], str] = random_id,
+    ) -> "Notes":
+        """The notes in a SQLite file or at a PostgreSQL URL; `open_engine` says when it upgrades.
+
+        Raises:
+            StoreError: they are damaged, of another version, or cannot be reached.
+        """
+        return cls(open_engine(where), now, new_id)
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> "Notes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Writing
+
+    def add(self, content: C, author: str) -> Note[C]:
+        """Write a note.
+
+        A tag or vote that this author already gave is the same note: it is changed when it says
+        something else now, brought back when it was removed, and left alone when it says the same.
+
+        Raises:
+            NotesError: the content or the author is not allowed.
+            NotFound: a target is no id, or a vote or link points to a note that is not there.
+        """
+        content, author = check.checked(content), check.author_name(author)
+        with self._writing() as session:
+            _check_references(session, content)
+            key, now = key_of(content, author), self._now()
+            row = session.get(NoteRow, key) if key else None
+            if row is None:
+                row = new_row(key or self._new_id(), kind_of(content), author, now)
+            elif not row.deleted and content_of(row) == content:
+                return note_of(row)
+            change(session, row, "add" if row.deleted else "edit", author, now, content)
+            return note_of(row)
+
+    def edit(self, note_id: str, content: C, author: str, based_on: int) -> Note[C]:
+        """Give a note a new content; `based_on` is the version the author saw.
+
+        Raises:
+            Conflict: somebody changed or removed it since.
+            NotesError: the content is not allowed, of another kind or about something else.
+            NotFound: there is no such note.
+        """
+        content, author = check.checked(content), check.author_name(author)
+        with self._writing() as session:
+            row = _unchanged(session, note_id, based_on, content)
+            _check_may_change(row, author)
+            before = content_of(row)
+            _check_same_subject(before, content)
+            if before != content:
+                _check_references(session, content)
+                change(session, row, "edit", author, self._now(), content)
+            return note_of(row)
+
+    def remove(self, note_id: str, author: str, based_on: int) -> None:
+        """Take a note away; its history keeps it and `undo` brings it back.
+
+        Raises:
+            Conflict: somebody changed or removed it since.
+            NotesError: it is another person's vote or comment.
+            NotFound: there is no such note.
+        """
+        author = check.author_name(author)
+        with self._writing() as session:
+            row = _unchanged(session, note_id, based_on, None)
+            _check_may_change(row, author)
+            change(session, row, "remove", author, self._now(), None)
+
+    def undo(self, note_id: str, author: str, based_on: int) -> Note[Any] | None:
+        """Take the last change of a note back; undoing twice is doing it again.
+
+        Returns:
+            The note as it is now, None when the undone change was its first.
+
+        Raises:
+            Conflict: somebody changed it since.
+            NotesError: it is another person's vote or comment.
+            NotFound: there is no such note.
+        """
+        author = check.author_name(author)
+        with self._writing() as session:
+            row = session.get(NoteRow, note_id)
+            if row is None:
+                raise NotFound(f"no note {note_id[:80]!r}", "copy the id from a page or an export")
+            _check_version(row, based_on, None)
+            _check_may_change(row, author)
+            last = session.scalars(
+                select(HistoryRow).where(
+                    HistoryRow.note == row.id, HistoryRow.version == row.version
+                )
+            ).one()
+            after = check.content(row.kind, last.before) if last.before else None
+            if after is not None:
+                _check_references(session, after)
+            change(session, row, "undo", author, self._now(), after)
+            return note_of(row) if after is not None else None
+
+    def collect(self, collection: str, members: Iterable[Member], author: str) -> Note[Collection]:
+        """Put what is not in a collection yet at its end; needs no version, since it adds only.
+
+        Raises:
+            NotesError: a member is not allowed, or there are too many.
+            NotFound: there is no such collection, or a target is no id.
+        """
+        author, members = check.author_name(author), tuple(members)
+        with self._writing() as session:
+            row = live(session, collection)
+            before = content_of(row)
+            if not isinstance(before, Collection):
+                raise NotesError(f"{collection} is no collection but a {row.kind}")
+            new = check.checked(replace(before, members=members)).members
+            have = {member.target for member in before.members}
+            added = {m.target: m for m in reversed(new) if m.target not in have}
+            after = replace(before, members=(*before.members, *reversed(added.values())))
+            if added:
+                change(session, row, "edit", author, self._now(), check.checked(after))
+            return note_of(row)
+
+    # Reading
+
+    def get(self, note_id: str) -> Note[Any]:
+        """One note. Raises NotFound when there is none or it was removed."""
+        with self._reading() as session:
+            return note_of(live(session, note_id))
+
+    def on(self, target: str) -> NotesOn:
+        """Everything people wrote about one id, given in full form."""
+        with self._reading() as session:
+            return notes_read.on(session, target)
+
+    def every(self, kind: type[C], targets: Several[str] | None = None) -> tuple[Note[C], ...]:
+        """All notes of one kind, oldest first; with `targets` only those about one of them."""
+        with self._reading() as session:
+            return notes_read.every(session, kind, targets)
+
+    def judged(self, kind: type[J], targets: Several[str] | None = None) -> tuple[Judged[J], ...]:
+        """Role claims or labels with their votes, oldest first."""
+        with self._reading() as session:
+            return notes_read.judged(session, kind, targets)
+
+    def titles(self, features: Several[str]) -> dict[str, Note[HumanLabel]]:
+        """Feature id to the title people gave it: the best supported, then the latest."""
+        with self._reading() as session:
+            return notes_read.titles(session, features)
+
+    def tags_in_use(self) -> tuple[TagUse, ...]:
+        """All tags, most used first."""
+        with self._reading() as session:
+            return notes_read.tags_in_use(session)
+
+    def tagged(self, name: str) -> tuple[str, ...]:
+        """Ids that carry the tag `name`."""
+        with self._reading() as session:
+            return notes_read.tagged(session, name)
+
+    def search(self, text: str, limit: int = 100) -> tuple[NoteHit, ...]:
+        """Notes that hold every word of `text`, in any case, last changed first."""
+        with self._reading() as session:
+            return notes_read.search(session, text, limit)
+
+    def history(self, note_id: str) -> tuple[Change, ...]:
+        """Every change of a note, oldest first. Raises NotFound when there never was one."""
+        with self._reading() as session:
+            return notes_read.history(session, note_id)
+
+    def recent(self, limit: int = 50, before: int | None = None) -> tuple[Change, ...]:
+        """The latest changes of all notes; `before` is the last number of the page before."""
+        with self._reading() as session:
+            return notes_read.recent(session, limit, before)
+
+    # Exchange
+
+    def stamp(self) -> int:
+        """A number that grows with every change: cheap to compare."""
+        with self._reading() as session:
+            return session.get_one(ChangeCounter, 1).changes
+
+    def as_tables(self) -> dict[str, pa.Table]:
+        """The notes as Arrow tables for SQL: one per kind, with what is removed left out."""
+        with self._reading() as session:
+            return notes_tables.as_tables(session)
+
+    def export(self) -> str:
+        """All notes with their history as one text, one note a line, in a fixed order."""
+        with self._reading() as session:
+            return notes_exchange.export(session)
+
+    def import_(self, text: str) -> Imported:
+        """Take in an export, all or nothing; the same one twice changes nothing.
+
+        Raises:
+            NotesError: the text is no export, or holds something that is not allowed.
+        """
+        notes = notes_exchange.parse(text)
+        with self._writing() as session:
+            return notes_exchange.take_in(session, notes)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        with translated(self._engine.url), Session(reader(self._engine)) as session:
+            yield session
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        """One transaction that no other writer's overlaps; committed when the block ends well."""
+        with (
+            translated(self._engine.url),
+            Session(writer(self._engine)) as session,
+            session.begin(),
+        ):
+            session.get_one(ChangeCounter, 1, with_for_update=True)
+            yield session
+
+
+def _unchanged(session: Session, note_id: str, based_on: int, yours: Content | None) -> NoteRow:
+    row = session.get(NoteRow, note_id)
+    if row is not None:
+        _check_version(row, based_on, yours)
+    return live(session, note_id)
+
+
+def _check_version(row: NoteRow, based_on: int, yours: Content | None) -> None:
+    if row.version == based_on:
+        return
+    kind = row.kind.replace("_", " ")
+    did = "removed" if row.deleted else "changed"
+    raise Conflict(
+        f"{row.changed_by} {did} this {kind} in the meantime: it is at version {row.version}, "
+        f"yours is based on {based_on}",
+        "look at what stands there now and write yours again; nothing of either is lost",
+        theirs=None if row.deleted else note_of(row),
+        yours=yours,
+    )
+
+
+def _check_may_change(row: NoteRow, author: str) -> None:
+    if isinstance(content_of(row), _PERSONAL) and row.author != author:
+        raise NotesError(f"this {row.kind} is {row.author}'s own", "write one of yours")
+
+
+def _check_same_subject(before: Content, after: Content) -> None:
+    if type(before) is not type(after):
+        raise NotesError(f"a {kind_of(before)} cannot become a {kind_of(after)}", "add a new note")
+    for name in ("target", "about"):
+        if getattr(before, name, None) != getattr(after, name, None):
+            raise NotesError("a note stays on what it is about", "remove it and add another")
+    if kind_of(before) == "tag" and before != after:
+        raise NotesError("a tag has nothing to edit", "remove it and add another")
+
+
+def _check_references(session: Session, content: Content) -> None:
+    match content:
+        case Vote(about=about):
+            if live(session, about).kind not in ("role_claim", "human_label"):
+                raise NotesError("only role claims and labels are voted on", "write a comment")
+        case RoleClaim(evidence=evidence):
+            for link in evidence:
+                if link.kind == "query" and live(session, link.ref).kind != "saved_query":
+                    raise NotesError(f"{link.ref} is no saved query", "save the query first")
+        case _:
+            pass
