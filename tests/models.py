@@ -86,6 +86,17 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 """Family to (transformers class, config)."""
+ODD: dict[str, tuple[str, dict[str, Any]]] = {
+    "bitnet": ("BitNetForCausalLM", {**_HF, **_GQA}),
+    "granite": ("GraniteForCausalLM", {**_HF, **_GQA, "residual_multiplier": 0.5}),
+    "mamba": ("MambaForCausalLM", {"vocab_size": VOCAB, "hidden_size": 32, "num_hidden_layers": 2}),
+    "deepseek_v2": (
+        "DeepseekV2ForCausalLM",
+        {**_HF, "q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4}
+        | {"v_head_dim": 8, "first_k_dense_replace": 3},
+    ),
+}
+"""Likewise, families whose attention is not pattern times values times W_O."""
 
 
 def a_tokenizer(folder: Path) -> Any:
@@ -117,7 +128,7 @@ def a_folder(folder: Path, family: str = "llama", seed: int = 0, **changes: Any)
     """
     import transformers
 
-    name, settings = FAMILIES[family]
+    name, settings = (FAMILIES | ODD)[family]
     kind = getattr(transformers, name)
     config = kind.config_class(**{**settings, **changes})
     config.architectures = [kind.__name__]

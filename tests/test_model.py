@@ -105,3 +105,62 @@ def test_bad_ids_devices_and_dtypes_are_refused(tmp_path):
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="no CUDA device"):
             load(folder, device="cuda")
+
+
+def test_several_edits_at_once_give_the_losses_of_each_by_itself(family):
+    model, tokens = a_model(family), some_tokens()
+    edits = [{}, {2: torch.zeros_like}, {1: lambda z: z * 0.5, 2: torch.zeros_like}, {0: torch.cos}]
+    together = model.losses_each(tokens, edits)
+    for edit, losses in zip(edits, together, strict=True):
+        assert torch.allclose(losses, model.losses(tokens, edit), atol=1e-5)
+
+
+def test_a_decomposable_model_is_taken(family):
+    a_model(family).check_attributable()
+
+
+@pytest.mark.parametrize(
+    ("family", "reason"),
+    [
+        ("bitnet", "not pattern times values"),
+        ("granite", "not a linear map of their z"),
+        ("deepseek_v2", "parts cannot be read"),
+        ("mamba", "no attention"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_attention_that_does_not_decompose_is_refused_with_the_reason(family, reason):
+    with pytest.raises(ModelError, match=reason):
+        a_model(family).check_attributable()
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma", "gemma2", "olmo2", "phi"])
+def test_logit_effects_are_the_slope_of_the_logits_while_the_final_scale_stands_still(family):
+    model = a_model(family)
+    norm, unembed = model.bridge.ln_final.original_component, model.bridge.W_U
+    x, d = torch.randn(2, 32, generator=torch.Generator().manual_seed(0))
+    x, d = x - x.mean(), d - d.mean()  # so that LayerNorm and RMSNorm have the same scale
+    d -= x * (x @ d) / (x @ x)  # so that both ends of the step have the same scale
+    with torch.no_grad():
+        slope = ((norm(x + d) - norm(x - d)) / 2) @ unembed
+    scale = (x + d).pow(2).mean().sqrt()
+    if not model.bridge.cfg.uses_rms_norm:
+        d = d + 3  # which LayerNorm takes away
+    assert torch.allclose(model.logit_effects(d[None])[0] / scale, slope, atol=1e-4)
+
+
+def test_an_unreachable_hub_is_said_at_once(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(ModelError, match="not on this machine and http://127.0.0.1:1 cannot"):
+        load("some-owner/some-model")
+    with pytest.raises(ModelError, match="no hub name"):
+        load("what is this?")
+
+
+def test_a_model_without_tokenizer_says_so(monkeypatch):
+    model = a_model("llama")
+    monkeypatch.setattr(model.bridge, "tokenizer", None)
+    with pytest.raises(ModelError, match="has no tokenizer"):
+        model.tokenise("the cat")
