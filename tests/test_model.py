@@ -96,6 +96,12 @@ def test_a_missing_or_broken_model_is_named(tmp_path):
         load(str(tmp_path))
 
 
+def test_an_architecture_that_transformer_lens_does_not_know_is_refused_in_one_line(tmp_path):
+    folder = a_folder(tmp_path / "neox", "gpt_neox", attention_bias=False)
+    with pytest.raises(ModelError, match="cannot be loaded: AssertionError"):
+        load(str(folder))
+
+
 def test_bad_ids_devices_and_dtypes_are_refused(tmp_path):
     folder = str(a_folder(tmp_path / "tiny"))
     with pytest.raises(ModelError, match="is no name"):

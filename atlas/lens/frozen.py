@@ -66,7 +66,7 @@ class Internals(NamedTuple):
     norm_scale: Tensor  # [layer, pos, 1], of Layer.norm
     post_scale: Tensor  # [layer, pos, 1], of Layer.post
     final_scale: Tensor  # [pos, 1], of the norm before the unembedding
-    logits: Tensor  # [pos, vocab]
+    unembedded: Tensor  # [pos, vocab], the logits before any cap
 
     def residual(self, layer: int) -> Tensor:
         """`[pos, d_model]`: the residual stream entering `layer`; n_layers means the end."""

@@ -184,10 +184,10 @@ class LanguageModel:
         """Everything that attribution needs of one prompt, `[pos]` token ids, in one pass."""
         blocks = range(self.info.n_layers)
         learned = self.bridge.cfg.positional_embedding_type == "standard"
-        ends = [_hook(0, "hook_resid_pre"), "ln_final.hook_scale"]
+        ends = [_hook(0, "hook_resid_pre"), "ln_final.hook_scale", "unembed.hook_out"]
         parts = [*_PARTS, *(scale for scale in _SCALES if _hook(0, scale) in self.bridge.hook_dict)]
         names = [_hook(n, part) for n in blocks for part in parts] + ends
-        kept, logits = self._run(tokens[None], names + ["hook_pos_embed"] * learned)
+        kept, _ = self._run(tokens[None], names + ["hook_pos_embed"] * learned)
 
         def stack(part: str) -> Tensor:
             return torch.stack([kept[_hook(n, part)][0] for n in blocks]).float()
@@ -205,7 +205,7 @@ class LanguageModel:
                 for scale, field in _SCALES.items()
             },
             final_scale=kept["ln_final.hook_scale"][0].float(),
-            logits=logits[0].float(),
+            unembedded=kept["unembed.hook_out"][0].float(),
         )
 
     def check_attributable(self) -> None:

@@ -13,6 +13,18 @@ from atlas.errors import ModelError
 from atlas.model.fetch import PACKAGED, locate, quiet
 from atlas.model.language import LanguageModel
 
+# What transformers and transformer_lens were seen to raise on files they cannot read and on
+# architectures they do not know.
+_UNREADABLE = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
 
 def load(
     name: str, *, id: str | None = None, device: str = "auto", dtype: str = "auto"
@@ -68,7 +80,7 @@ def _boot(source: str | Path, device: str, dtype: torch.dtype) -> Any:
     try:
         with quiet():
             bridge = TransformerBridge.boot_transformers(str(source), device=device, dtype=dtype)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except _UNREADABLE as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
         raise ModelError(
             f"model {str(source)!r} cannot be loaded: {reason}",
