@@ -79,8 +79,9 @@ def head_shares(w_dec: Tensor, n_heads: int) -> Tensor:
         w_dec: `[d_sae, d_in]`, head-major.
         n_heads: heads that d_in divides into.
     """
-    norms: Tensor = torch.linalg.vector_norm(w_dec.view(len(w_dec), n_heads, -1), dim=-1)
-    return norms / norms.sum(-1, keepdim=True).clamp(min=torch.finfo(norms.dtype).tiny)
+    norms = torch.linalg.vector_norm(w_dec.view(len(w_dec), n_heads, -1), dim=-1)
+    shares: Tensor = norms / norms.sum(-1, keepdim=True).clamp(torch.finfo(norms.dtype).tiny)
+    return shares
 
 
 def save(path: Path, saes: Mapping[str, Sae]) -> None:

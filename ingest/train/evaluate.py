@@ -84,7 +84,7 @@ def evaluate(
         positions: which positions are left out.
         limits: `[layer]`, norms of z beyond which a position is a sink.
         batch_contexts: contexts per forward pass.
-        report: told the tokens of every forward pass of the whole model.
+        report: told the tokens of each batch.
     """
     layers = tuple(saes)
     tokens = torch.from_numpy(contexts.tokens).long()
@@ -95,10 +95,10 @@ def evaluate(
     rows: dict[tuple[int, str], list[Tensor]] = {}
     for (ids, size), mask in zip(batches, scored, strict=True):
         counted = _counted(mask, size)
-        for key, edit in _edits(saes, means, mask).items():
-            losses = model.losses(ids, edit)
+        edits = _edits(saes, means, mask)
+        for key, losses in zip(edits, model.losses_each(ids, list(edits.values())), strict=True):
             rows.setdefault(key, []).append(torch.stack([losses.cpu() * counted, counted.float()]))
-            report(ids.numel())
+        report(ids.numel())
     sums = {key: torch.cat(parts, dim=1).sum(2).double() for key, parts in rows.items()}
     return {layer: _evaluated(layer, moments[layer], sums) for layer in layers}
 

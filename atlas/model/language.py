@@ -1,0 +1,368 @@
+"""A loaded language model: forward passes, what they compute on the way, edits of z."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from atlas import types
+from atlas.errors import ModelError
+from atlas.lens.frozen import Internals, Layer, Norm, objection
+from atlas.model import weights
+
+Replace = Callable[[Tensor], Tensor]
+"""Edits z `[batch, pos, head, d_head]` of one layer."""
+
+Edits = Mapping[int, Replace]
+"""Layer to what replaces its z."""
+
+
+class Attention(NamedTuple):
+    """What one layer's attention computed."""
+
+    z: Tensor  # [batch, pos, head, d_head], before W_O
+    v: Tensor  # [batch, pos, kv_head, d_head]
+    pattern: Tensor  # [batch, head, dst, src], rows sum to 1
+
+
+_PARTS = {
+    "hook_attn_out": "attn_out",
+    "hook_mlp_out": "mlp_out",
+    "attn.hook_z": "z",
+    "attn.hook_v": "v",
+    "attn.hook_pattern": "pattern",
+}
+_SCALES = {"ln1.hook_scale": "norm_scale", "ln1_post.hook_scale": "post_scale"}
+"""Hooks of a block and the fields of Internals they fill; not every family has both norms."""
+
+
+class _Enough(Exception):  # noqa: N818 (no error: everything asked for has been seen)
+    """Ends a forward pass early."""
+
+
+class LanguageModel:
+    """A loaded model: runs tokens, gives attention internals, takes edits of z.
+
+    Threads may share one: forward passes wait for each other.
+    """
+
+    def __init__(self, bridge: Any, info: types.Model, device: str) -> None:
+        self.bridge = bridge
+        self.info = info
+        self.device = device
+        self._lock = threading.RLock()
+
+    @property
+    def d_in(self) -> int:
+        """Width of z with the heads concatenated, head-major."""
+        return self.info.n_heads * self.info.d_head
+
+    @property
+    def kv_head(self) -> Tensor:
+        """`[head]`: the key/value head that each query head reads."""
+        group = self.info.n_heads // self.info.n_kv_heads
+        return torch.arange(self.info.n_heads, device=self.device) // group
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens the model takes at once."""
+        return int(self.bridge.cfg.n_ctx)
+
+    def check_layers(self, layers: Sequence[int]) -> None:
+        """Raise ModelError when the model lacks one of `layers`."""
+        for layer in layers:
+            if not 0 <= layer < self.info.n_layers:
+                raise ModelError(
+                    f"model {self.info.id} has no layer {layer}",
+                    f"its layers are 0 to {self.info.n_layers - 1}",
+                )
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer. Raises ModelError when it came without one."""
+        if self.bridge.tokenizer is None:
+            raise ModelError(f"model {self.info.id} has no tokenizer", "add one to its folder")
+        return self.bridge.tokenizer
+
+    def tokenise(self, text: str) -> list[int]:
+        """Token ids of `text`, without any start or end token."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def tokenise_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, without any start or end token; quicker than one by one."""
+        return list(self.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+
+    def texts(self, tokens: Sequence[int]) -> list[str]:
+        """Text of each token by itself, spaces and newlines as they are."""
+        return [self.tokenizer.decode([token]) for token in tokens]
+
+    def vocabulary(self) -> list[str]:
+        """Text of every token id, spaces and newlines as they are."""
+        return self.texts(range(self.info.vocab_size))
+
+    @torch.no_grad()
+    def z(self, tokens: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
+        """Attention outputs before W_O; the forward pass ends with the last one asked for.
+
+        Args:
+            tokens: `[batch, pos]` token ids.
+            layers: layers to keep.
+
+        Returns:
+            Layer to `[batch, pos, head, d_head]`.
+        """
+        kept, _ = self._run(tokens, [_hook(layer, "attn.hook_z") for layer in layers], whole=False)
+        return {layer: kept[_hook(layer, "attn.hook_z")] for layer in layers}
+
+    @torch.no_grad()
+    def attention(self, tokens: Tensor, layers: Sequence[int]) -> dict[int, Attention]:
+        """z, values and pattern of `layers`, for `[batch, pos]` token ids."""
+        parts = ["attn.hook_z", "attn.hook_v", "attn.hook_pattern"]
+        names = [_hook(layer, part) for layer in layers for part in parts]
+        kept, _ = self._run(tokens, names, whole=False)
+        return {layer: Attention(*(kept[_hook(layer, part)] for part in parts)) for layer in layers}
+
+    @torch.no_grad()
+    def losses(self, tokens: Tensor, replace: Edits | None = None) -> Tensor:
+        """Loss per token, nats, with z of some layers edited on the way.
+
+        Args:
+            tokens: `[batch, pos]` token ids.
+            replace: layer to a function from and to z `[batch, pos, head, d_head]`.
+
+        Returns:
+            `[batch, pos - 1]`: loss of predicting token p + 1 at position p.
+        """
+        _, logits = self._run(tokens, edits=replace or {})
+        return _losses(logits, tokens.to(self.device))
+
+    @torch.no_grad()
+    def losses_each(self, tokens: Tensor, edits: Sequence[Edits]) -> list[Tensor]:
+        """Losses under each of several edits, as `losses` gives them one by one.
+
+        Layers below an edit's first one are computed once for all; an empty edit is the clean run.
+
+        Args:
+            tokens: `[batch, pos]` token ids.
+            edits: any number of edits.
+
+        Returns:
+            For each edit `[batch, pos - 1]`.
+        """
+        firsts = {min(edit) for edit in edits if edit}
+        kept, logits = self._run(
+            tokens,
+            [_hook(layer, "hook_resid_pre") for layer in firsts],
+            whole=not all(edits),
+        )
+        tokens = tokens.to(self.device)
+        losses = []
+        for edit in edits:
+            if edit:
+                start = min(edit)
+                entering = kept[_hook(start, "hook_resid_pre")]
+                _, logits = self._run(tokens, edits=edit, resume=(start, entering))
+            losses.append(_losses(logits, tokens))
+        return losses
+
+    @torch.no_grad()
+    def logits(self, tokens: Tensor, replace: Edits | None = None) -> Tensor:
+        """Logits `[batch, pos, vocab]` of `[batch, pos]` tokens, with z of some layers edited."""
+        return self._run(tokens, edits=replace or {})[1]
+
+    @torch.no_grad()
+    def run(
+        self, tokens: Tensor, layers: Sequence[int], replace: Edits | None = None
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Logits `[batch, pos, vocab]` and z of `layers` as they were before their own edit."""
+        names = [_hook(layer, "attn.hook_z") for layer in layers]
+        kept, logits = self._run(tokens, names, edits=replace or {})
+        return logits, {layer: kept[_hook(layer, "attn.hook_z")] for layer in layers}
+
+    @torch.no_grad()
+    def internals(self, tokens: Tensor) -> Internals:
+        """Everything that attribution needs of one prompt, `[pos]` token ids, in one pass."""
+        blocks = range(self.info.n_layers)
+        learned = self.bridge.cfg.positional_embedding_type == "standard"
+        ends = [_hook(0, "hook_resid_pre"), "ln_final.hook_scale", "unembed.hook_out"]
+        parts = [*_PARTS, *(scale for scale in _SCALES if _hook(0, scale) in self.bridge.hook_dict)]
+        names = [_hook(n, part) for n in blocks for part in parts] + ends
+        kept, _ = self._run(tokens[None], names + ["hook_pos_embed"] * learned)
+
+        def stack(part: str) -> Tensor:
+            return torch.stack([kept[_hook(n, part)][0] for n in blocks]).float()
+
+        no_scale = torch.ones(len(blocks), len(tokens), 1, device=self.device)
+        entering = kept[_hook(0, "hook_resid_pre")][0].float()
+        position = kept["hook_pos_embed"][0].float() if learned else torch.zeros_like(entering)
+        return Internals(
+            tokens=tokens.to(self.device),
+            embed=entering - position,
+            position=position,
+            **{field: stack(part) for part, field in _PARTS.items()},
+            **{
+                field: stack(scale).view_as(no_scale) if scale in parts else no_scale
+                for scale, field in _SCALES.items()
+            },
+            final_scale=kept["ln_final.hook_scale"][0].float(),
+            unembedded=kept["unembed.hook_out"][0].float(),
+        )
+
+    def check_attributable(self) -> None:
+        """Raise ModelError, with the reason, when attribution would not be exact on this model."""
+        probe = torch.arange(min(16, self.info.vocab_size, self.context_length))
+        try:
+            internals = self.internals(probe)
+            layers = [self.layer(n) for n in range(self.info.n_layers)]
+        except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+            reason: str | None = f"its parts cannot be read ({error})"
+        else:
+            reason = objection(internals, layers, self.kv_head)
+        if reason:
+            raise ModelError(
+                f"model {self.info.id} ({self.info.family}) cannot be decomposed: {reason}",
+                "take a model with plain attention, such as GPT-2, Pythia, Llama, Gemma 2 or Qwen",
+            )
+
+    def _run(
+        self,
+        tokens: Tensor,
+        names: Sequence[str] = (),
+        *,
+        edits: Edits | None = None,
+        resume: tuple[int, Tensor] | None = None,
+        whole: bool = True,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """One forward pass: what passed the hooks `names`, and the logits.
+
+        Args:
+            tokens: `[batch, pos]` token ids.
+            names: hooks to keep, each as it was before any edit of it.
+            edits: what replaces z of some layers.
+            resume: the first layer to run and the residual stream `[batch, pos, d_model]`
+                entering it.
+            whole: False ends the pass once every hook was seen; the logits are then empty.
+        """
+        edits = edits or {}
+        self.check_layers([*edits])
+        kept: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Callable[..., None]:
+            def hook(value: Tensor, hook: Any) -> None:  # noqa: ARG001 (passed by name)
+                kept[name] = value
+                if not whole and len(kept) == len(names):
+                    raise _Enough
+
+            return hook
+
+        hooks = [(name, keep(name)) for name in names] + [
+            (_hook(layer, "attn.hook_z"), _as_hook(edit)) for layer, edit in edits.items()
+        ]
+        logits = torch.empty(0)
+        # Families whose attention transformers computes itself show patterns only when asked.
+        more = {"output_attentions": True} if any("pattern" in name for name in names) else {}
+        with self._lock, self._resumed(resume), suppress(_Enough):
+            logits = self.bridge.run_with_hooks(tokens.to(self.device), fwd_hooks=hooks, **more)
+        if missing := set(names) - set(kept):
+            raise ModelError(
+                f"model {self.info.id} ({self.info.family}) does not show {min(missing)}",
+                "its attention is computed in a way that cannot be read",
+            )
+        return kept, logits
+
+    @contextmanager
+    def _resumed(self, resume: tuple[int, Tensor] | None) -> Iterator[None]:
+        """Let the blocks below give the stored residual stream.
+
+        transformer_lens has start_at_layer for this, but it runs the blocks below all the same.
+        """
+        first, entering = resume or (0, None)
+        skipped = list(self.bridge.blocks)[:first]
+        output = (entering, *self._besides) if skipped and self._besides is not None else entering
+        for block in skipped:
+            # A plain assignment would go through to the wrapped block, and stay there.
+            object.__setattr__(block, "forward", lambda *_, **__: output)
+        try:
+            yield
+        finally:
+            for block in skipped:
+                object.__delattr__(block, "forward")
+
+    @cached_property
+    def _besides(self) -> tuple[None, ...] | None:
+        """What follows the residual stream in a block's output; None where it comes bare."""
+        outputs = []
+        handle = self.bridge.blocks[0].register_forward_hook(lambda *call: outputs.append(call[2]))
+        self.bridge(torch.zeros(1, 1, dtype=torch.long, device=self.device))
+        handle.remove()
+        return (None,) * (len(outputs[0]) - 1) if isinstance(outputs[0], tuple) else None
+
+    @torch.no_grad()
+    def layer(self, n: int) -> Layer:
+        """Value-side weights of layer `n`, float32."""
+        self.check_layers([n])
+        return weights.read_layer(self.bridge.blocks[n], self.info)
+
+    def w_o(self, layer: int) -> Tensor:
+        """Output weights `[head, d_head, d_model]` of one layer, float32."""
+        return self.layer(layer).w_o
+
+    @torch.no_grad()
+    def writes(self, layer: int, z: Tensor) -> Tensor:
+        """Directions `[n, d_model]` that z directions `[n, d_in]` write to the residual stream.
+
+        Where a norm follows the attention (Gemma 2), its weight is applied and its scale, which
+        depends on the prompt, left out.
+        """
+        own = self.layer(layer)
+        out = z.to(self.device, torch.float32) @ own.w_o.flatten(0, 1)
+        return own.post.apply(out, torch.ones(1, device=self.device))
+
+    @property
+    def final_norm(self) -> Norm:
+        """The norm before the unembedding."""
+        return weights.read_norm(self.bridge.ln_final, like=self.bridge.W_U[:, 0])
+
+    @torch.no_grad()
+    def unembed(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Columns `[n, d_model]` and biases `[n]` of the unembedding for `[n]` token ids."""
+        return self.bridge.W_U[:, tokens].T.float(), self.bridge.b_U[tokens].float()
+
+    @torch.no_grad()
+    def logit_effects(self, directions: Tensor) -> Tensor:
+        """What residual directions do to the logits, with the final norm's scale left out.
+
+        The final norm's weight is applied and, for LayerNorm, the mean removed; its scale depends
+        on the prompt, so effects compare tokens, not prompts (PAPER.md section 11, panel 4).
+
+        Args:
+            directions: `[n, d_model]`.
+
+        Returns:
+            `[n, vocab]`.
+        """
+        directions = directions.to(self.device, torch.float32)
+        normed = self.final_norm.apply(directions, torch.ones(1, device=self.device))
+        effects: Tensor = normed @ self.bridge.W_U.float()
+        return effects
+
+
+def _hook(layer: int, part: str) -> str:
+    return f"blocks.{layer}.{part}"
+
+
+def _as_hook(function: Replace) -> Callable[..., Tensor]:
+    def hook(z: Tensor, hook: Any) -> Tensor:  # noqa: ARG001 (transformer_lens passes it by name)
+        return function(z)
+
+    return hook
+
+
+def _losses(logits: Tensor, tokens: Tensor) -> Tensor:
+    return torch.nn.functional.cross_entropy(
+        logits[:, :-1].float().flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
+    ).view(tokens.shape[0], -1)
