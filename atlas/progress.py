@@ -1,0 +1,135 @@
+"""How far a run is, in a file beside its bundle that anybody may read while it goes on."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+FILE = "progress.json"
+STALE_SECONDS = 120.0
+
+State = Literal["running", "done", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One look at a run."""
+
+    run: str
+    state: State
+    stage: str
+    done: float
+    total: float
+    unit: str
+    rate: float
+    """Units per second in this stage."""
+    left: float | None
+    """Seconds until this stage ends; None while unknown."""
+    figures: dict[str, Any]
+    """What the stage measures, such as FVU per layer."""
+    pid: int
+    updated_at: datetime
+    message: str = ""
+    """Why it failed or stopped."""
+
+
+def write(folder: Path, progress: Progress) -> None:
+    """Replace the file whole. No sync: losing it to a crash costs nothing."""
+    content = {**asdict(progress), "updated_at": progress.updated_at.isoformat()}
+    draft = folder / f"{FILE}.partial"
+    draft.write_text(json.dumps(content))
+    draft.replace(folder / FILE)
+
+
+def read(folder: Path) -> Progress | None:
+    """What is known of the run in `folder`; None where nothing is.
+
+    A run that says it is running although its process is gone is given as stopped.
+    """
+    try:
+        content = json.loads((folder / FILE).read_text())
+        content["updated_at"] = datetime.fromisoformat(content["updated_at"])
+        progress = Progress(**content)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    if progress.state == "running" and not _alive(progress.pid):
+        return replace(progress, state="stopped", message="its process is gone")
+    return progress
+
+
+def read_all(store: Path) -> tuple[Progress, ...]:
+    """Every run that has a folder in the store, latest change first."""
+    found = (read(folder) for folder in sorted((store / "bundles").glob("*")))
+    known = (progress for progress in found if progress is not None)
+    return tuple(sorted(known, key=lambda one: one.updated_at, reverse=True))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+Listener = Callable[[Progress], None]
+
+
+class Reporter:
+    """Turns counts into progress: keeps the rate, writes the file, tells a listener."""
+
+    def __init__(
+        self,
+        folder: Path,
+        run: str,
+        listen: Listener,
+        clock: Callable[[], float],
+        interval: float = 0.5,
+    ) -> None:
+        self._folder, self._listen, self._clock, self._interval = folder, listen, clock, interval
+        self._now = self._blank(run)
+        self._begun = self._told = clock()
+
+    @staticmethod
+    def _blank(run: str) -> Progress:
+        now = datetime.now(UTC)
+        return Progress(run, "running", "", 0, 0, "", 0.0, None, {}, os.getpid(), now)
+
+    def stage(self, name: str, total: float, unit: str) -> None:
+        """Begin a stage of `total` units."""
+        self._now = replace(
+            self._now, stage=name, done=0, total=total, unit=unit, rate=0.0, left=None, figures={}
+        )
+        self._begun = self._clock()
+        self._tell()
+
+    def advance(self, count: float, **figures: Any) -> None:
+        """Count units done; figures replace those of the same name."""
+        done = self._now.done + count
+        seconds = max(self._clock() - self._begun, 1e-9)
+        left = (self._now.total - done) * seconds / done if done else None
+        self._now = replace(
+            self._now,
+            done=done,
+            rate=done / seconds,
+            left=None if left is None else max(left, 0.0),
+            figures={**self._now.figures, **figures},
+        )
+        if self._clock() - self._told >= self._interval or done >= self._now.total:
+            self._tell()
+
+    def end(self, state: State, message: str = "") -> None:
+        """Say how the run ended."""
+        self._now = replace(self._now, state=state, message=message, left=None)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._told = self._clock()
+        self._now = replace(self._now, updated_at=datetime.now(UTC))
+        write(self._folder, self._now)
+        self._listen(self._now)
