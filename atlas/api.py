@@ -1,6 +1,7 @@
 """Class Atlas: the one object that pages, notebooks, the command line and the HTTP API hold."""
 
 import random
+from functools import cached_property
 from pathlib import Path
 
 from atlas import compare
@@ -8,6 +9,7 @@ from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
 from atlas.store import find, heads, pairs
 from atlas.store.evidence import Evidence, Reader, open_store
 from atlas.store.heads import FEATURES
+from atlas.store.notes import Notes
 from atlas.types import (
     Bins,
     Context,
@@ -36,17 +38,30 @@ class Atlas:
     and StoreError when the store cannot be read.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, notes: Path | str) -> None:
         self._reader = reader
+        self._notes = notes
 
     @classmethod
-    def open(cls, store: Path | str, snapshot: str | None = None) -> "Atlas":
+    def open(
+        cls, store: Path | str, snapshot: str | None = None, notes: str | None = None
+    ) -> "Atlas":
         """Open a store: its newest snapshot and those that follow, or one by name (`000003`).
+
+        Args:
+            store: the store's folder.
+            snapshot: name of the one snapshot to serve; None for the newest.
+            notes: URL of the notes' database; by default `notes.sqlite` in the store.
 
         Raises:
             StoreError: there is no atlas, or no such snapshot, or it cannot be served.
         """
-        return cls(open_store(Path(store), snapshot))
+        return cls(open_store(Path(store), snapshot), notes or Path(store) / "notes.sqlite")
+
+    @cached_property
+    def notes(self) -> Notes:
+        """What people wrote: tags, role claims, labels, comments, votes, collections, queries."""
+        return Notes.open(self._notes)
 
     @property
     def evidence(self) -> Evidence:
