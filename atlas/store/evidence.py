@@ -250,6 +250,21 @@ class Evidence:
         vocab = self.vocab(of.model)
         return tuple(rows.example(row, FeatureId(of, key[1]), bias, vocab) for row in found)
 
+    def strongest(self, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
+        """The strongest example of features; one that never fired has none. Raises NotFound."""
+        keys = [self.key(name) for name in names]
+        found = self.query(
+            _STRONGEST,
+            saes=sorted({sae for sae, _ in keys}),
+            features=sorted({feature for _, feature in keys}),
+        )
+        examples = {}
+        for row in found:
+            of = self.numbered(row["sae"]).id
+            name = FeatureId(of, row["feature"])
+            examples[name] = rows.example(row, name, row["bias"], self.vocab(of.model))
+        return examples
+
     def _neighbours(self, key: Key) -> tuple[Neighbour, ...]:
         found = self.query(
             """
@@ -355,6 +370,13 @@ _EXAMPLES = """
 SELECT e.*, c.tokens, c.doc, c.source FROM example e JOIN context c USING (ctx)
 WHERE e.sae = $sae AND e.feature = $feature
 ORDER BY list_position(['top', 'interval', 'random', 'near_miss'], e.kind), e.band DESC, e.rank
+"""
+
+_STRONGEST = """
+SELECT e.*, c.tokens, c.doc, c.source, f.bias
+FROM example e JOIN context c USING (ctx) JOIN feature f USING (sae, feature)
+WHERE e.kind = 'top' AND e.rank = 0
+  AND e.sae IN (SELECT unnest($saes)) AND e.feature IN (SELECT unnest($features))
 """
 
 
