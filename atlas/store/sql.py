@@ -1,6 +1,7 @@
 """People's SQL over evidence and notes: one SELECT at a time, in a process that can be killed."""
 
 import json
+import os
 import queue
 import re
 import subprocess
@@ -218,16 +219,18 @@ class _Worker:
         self.evidence, self.stamp, self._killed = evidence, -1, False
         self._limits = limits
         settings = {
-            "path": [path for path in sys.path if path],
             "evidence": str(evidence.resolve()),
             "memory": limits.memory_bytes,
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", sql_worker.__file__, json.dumps(settings)],
+            [sys.executable, "-s", "-S", "-P", sql_worker.__file__, json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={"ARROW_DEFAULT_MEMORY_POOL": "system"},
+            env={
+                "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve address space
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            },
             cwd="/",
             start_new_session=True,  # an interrupt from the keyboard is for the parent
         )
@@ -395,8 +398,17 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
     try:
         values = column.to_pylist()
     except (OverflowError, ValueError):  # dates that Python has no value for
-        values = column.cast(pa.string()).to_pylist()
+        values = _as_text(column)
     return [_whole(value) for value in values] if "decimal" in str(column.type) else values
+
+
+def _as_text(column: pa.ChunkedArray) -> list[Any]:
+    try:
+        return list(column.cast(pa.string()).to_pylist())
+    except pa.ArrowException as error:
+        raise QueryError(
+            f"the result holds dates out of range: {error}", "cast them to VARCHAR"
+        ) from error
 
 
 def _whole(value: Any) -> Any:

@@ -21,20 +21,6 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-
-class _WithoutPandas:
-    """DuckDB and Arrow import pandas when they find it; here it costs 0.4 s and serves nothing."""
-
-    @staticmethod
-    def find_spec(name: str, *_: object) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError(name)
-
-
-if __name__ == "__main__":  # before duckdb: an isolated interpreter finds nothing by itself
-    sys.path[:] = json.loads(sys.argv[1])["path"]
-    sys.meta_path.insert(0, _WithoutPandas)
-
 import duckdb
 import pyarrow as pa
 
@@ -52,6 +38,15 @@ _AS_TEXT = re.compile(
     r"\b(UHUGEINT|BIT|BIGNUM|INTERVAL|TIME_NS|TIME WITH TIME ZONE|TIMESTAMP_NS|UNION|VARIANT)\b"
 )
 """Types that Arrow cannot carry faithfully: they travel as text."""
+
+
+class _WithoutPandas:
+    """DuckDB and Arrow import pandas when they find it; here it costs 0.4 s and serves nothing."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
 
 
 class Refused(Exception):
@@ -255,6 +250,7 @@ def serve(database: duckdb.DuckDBPyConnection, requests: BinaryIO, replies: Bina
 
 def main() -> None:
     """Serve on standard input and output until the parent goes away."""
+    sys.meta_path.insert(0, _WithoutPandas)
     settings = json.loads(sys.argv[1])
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever a library prints is no reply

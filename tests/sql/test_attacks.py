@@ -200,7 +200,7 @@ def test_of_a_thousand_queries_at_once_some_are_answered_and_the_rest_told(guard
     with ThreadPoolExecutor(60) as pool:
         answers = list(pool.map(ask, range(1000)))
     assert set(answers) <= {True, "too many queries are waiting"}
-    assert answers.count(True) >= 10
+    assert answers.count(True) >= 9
 
 
 @pytest.mark.parametrize(

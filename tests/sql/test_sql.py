@@ -92,6 +92,21 @@ def test_values_keep_their_types(sql, snapshot, expression, kind, value):
         assert result.rows == ((value,),)
 
 
+def test_dates_that_python_does_not_know_are_text_or_an_error_with_the_way_out(sql, snapshot):
+    assert sql.run(snapshot, "SELECT DATE '20000-01-01'").rows == (("20000-01-01",),)
+    with pytest.raises(QueryError, match="out of range.*cast them to VARCHAR"):
+        sql.run(snapshot, "SELECT [DATE 'infinity']")
+
+
+def test_every_type_of_duckdb_comes_through(sql, snapshot):
+    names = sql.run(snapshot, "SELECT column_name FROM (DESCRIBE FROM test_all_types())").rows
+    dated = ("date", "timestamp")  # those of this table lie beyond Python's calendar
+    tried = [name for (name,) in names if not name.startswith(dated)]
+    assert len(tried) > 40
+    for name in tried:
+        assert len(sql.run(snapshot, f'SELECT "{name}" FROM test_all_types()').rows) == 3, name
+
+
 def test_nan_is_nan_and_columns_of_one_name_stay_two(sql, snapshot):
     result = sql.run(snapshot, "SELECT 'nan'::DOUBLE AS a, 1 AS a")
     assert result.rows[0][0] != result.rows[0][0]
