@@ -70,7 +70,7 @@ class Atlas:
 
     def stats(self) -> Stats:
         """How much the atlas holds."""
-        return self.evidence.stats()
+        return self.evidence.stats
 
     def models(self) -> tuple[Model, ...]:
         """All models by id."""

@@ -199,11 +199,15 @@ class Evidence:
         keys = list(keys)
         found = self.query(
             f"""
-            SELECT {_CARD} FROM feature f LEFT JOIN title t USING (sae, feature)
-            WHERE f.sae IN (SELECT unnest($saes)) AND f.feature IN (SELECT unnest($features))
+            WITH wanted AS (
+              SELECT DISTINCT unnest($saes::SMALLINT[]) AS sae,
+                unnest($features::INTEGER[]) AS feature
+            )
+            SELECT {_CARD} FROM wanted JOIN feature f USING (sae, feature)
+            LEFT JOIN title t USING (sae, feature)
             """,
-            saes=sorted({sae for sae, _ in keys}),
-            features=sorted({feature for _, feature in keys}),
+            saes=[sae for sae, _ in keys],
+            features=[feature for _, feature in keys],
         )
         by_key = {(row["sae"], row["feature"]): row for row in found}
         return tuple(rows.feature_row(by_key[key], self.numbered(key[0]).id) for key in keys)
@@ -327,6 +331,7 @@ class Evidence:
         edges = tuple(10.0 ** (-7 + b / 4) for b in range(29))
         return Bins(edges, tuple(counts.get(b, 0) for b in range(28)))
 
+    @cached_property
     def stats(self) -> Stats:
         """How much this snapshot holds."""
         (row,) = self.query(

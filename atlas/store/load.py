@@ -65,8 +65,8 @@ def load(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> bool:
         return False
     con.execute("BEGIN")
     try:
-        _load(con, bundle)
-        check.check(con, f"bundle {bundle.path}")
+        touched = _load(con, bundle)
+        check.check(con, f"bundle {bundle.path}", touched)
         con.execute("COMMIT")
     except _UNFIT as error:
         con.execute("ROLLBACK")
@@ -86,7 +86,8 @@ def _rollback(con: duckdb.DuckDBPyConnection) -> None:
         return
 
 
-def _load(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
+def _load(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> list[int]:
+    """Gives the SAEs that the bundle has rows for."""
     _check_run(con, bundle)
     _check_models(con, bundle)
     numbers = _numbers(con, bundle)
@@ -96,12 +97,12 @@ def _load(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
     _insert_plain(con, bundle)
     _insert_run(con, bundle)
     _insert_saes(con, bundle, numbers)
-    touched = _insert_features(con, bundle)
+    touched = sorted(_insert_features(con, bundle))
     con.execute(
         "INSERT INTO bundle VALUES ($run, $sha256, $saes)",
-        {"run": bundle.run, "sha256": bundle.sha256, "saes": sorted(touched)},
+        {"run": bundle.run, "sha256": bundle.sha256, "saes": touched},
     )
-    _sweep(con)
+    return touched
 
 
 def _path(bundle: Bundle, table: str) -> str | None:
@@ -322,8 +323,8 @@ def _resolve(
     return list(names)
 
 
-def _sweep(con: duckdb.DuckDBPyConnection) -> None:
-    """Remove contexts that no example points into, then runs of which nothing is left."""
+def sweep(con: duckdb.DuckDBPyConnection) -> None:
+    """Once all is loaded: remove contexts without examples, then runs of which nothing is left."""
     con.execute("DELETE FROM context WHERE ctx NOT IN (SELECT ctx FROM example)")
     con.execute(
         """

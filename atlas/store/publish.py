@@ -214,8 +214,9 @@ def _fill(
 
 
 def _finish(con: duckdb.DuckDBPyConnection, number: int, now: datetime) -> None:
-    """Write what is derived from all bundles together."""
+    """Remove what no bundle needs any more and write what is derived from all of them."""
     con.execute("BEGIN")
+    load.sweep(con)
     con.execute("DELETE FROM snapshot")
     con.execute("INSERT INTO snapshot VALUES ($number, $now)", {"number": number, "now": now})
     con.execute("DELETE FROM title")

@@ -58,11 +58,12 @@ def path_of(store: Path, number: int) -> Path:
 def limits(spill: Path, *, threads: int | None = None) -> dict[str, Any]:
     """Settings of every DuckDB connection: memory, threads, and where sorts spill to.
 
-    DuckDB's own default spills beside the database, which is a sealed folder.
+    DuckDB's own default spills beside the database, which is a sealed folder. Few threads, because
+    the queries of a page are small and several pages are asked for at once.
     """
     return {
         "memory_limit": "4GB",
-        "threads": str(threads or min(4, os.cpu_count() or 1)),
+        "threads": str(threads or max(1, min(4, (os.cpu_count() or 1) // 2))),
         "temp_directory": str(spill),
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",

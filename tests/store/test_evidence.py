@@ -105,7 +105,7 @@ def test_a_random_feature_fired_and_depends_on_its_seed_alone(evidence):
 
 
 def test_stats_count_the_tables(evidence):
-    stats = evidence.stats()
+    stats = evidence.stats
     assert (stats.saes, stats.features, stats.alive, stats.titled) == (2, 12, 10, 10)
     assert (stats.examples, stats.contexts, stats.heads) == (30, 3, 4)
 
