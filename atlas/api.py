@@ -5,9 +5,10 @@ from pathlib import Path
 
 from atlas import compare
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
-from atlas.store import find, heads, pairs
-from atlas.store.evidence import Evidence, Reader, open_store
+from atlas.store import features, find, heads, pairs
+from atlas.store.evidence import Evidence
 from atlas.store.heads import FEATURES
+from atlas.store.reader import Reader, open_store
 from atlas.types import (
     Bins,
     Context,
@@ -103,15 +104,16 @@ class Atlas:
 
     def densities(self, name: str | SaeId) -> Bins:
         """Histogram of an SAE's feature densities."""
-        return self.evidence.densities(name)
+        return features.densities(self.evidence, name)
 
     def feature(self, name: str | FeatureId) -> Feature:
         """Everything about one feature."""
-        return self.evidence.feature(name)
+        return features.feature(self.evidence, name)
 
     def random_feature(self, seed: int | None = None) -> FeatureId:
         """A feature worth looking at; another one each time unless a seed is given."""
-        return self.evidence.random_feature(random.getrandbits(32) if seed is None else seed)
+        seed = random.getrandbits(32) if seed is None else seed
+        return features.random_feature(self.evidence, seed)
 
     def heads(self, model: str) -> tuple[HeadRow, ...]:
         """All heads of a model."""
@@ -127,7 +129,8 @@ class Atlas:
 
     def vocab(self, model: str) -> tuple[str, ...]:
         """Text of every token id of a model."""
-        return self.evidence.vocab(self.evidence.model(model).id).texts
+        evidence = self.evidence
+        return evidence.vocab(evidence.model(model).id).texts
 
     def search(self, query: Query) -> Page:
         """One page of the features that meet a query."""

@@ -109,5 +109,5 @@ def check(con: duckdb.DuckDBPyConnection, what: str, saes: list[int]) -> None:
     """
     for sql in CHECKS:
         values = {"saes": saes} if "$saes" in sql else {}
-        if row := con.execute(sql, values).fetchone():
-            raise BundleError(f"{what} cannot be published: {row[0]}")
+        for (reason,) in con.execute(sql, values).fetchall():
+            raise BundleError(f"{what} cannot be published: {reason}")

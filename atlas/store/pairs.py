@@ -100,6 +100,9 @@ def _check(query: PairQuery) -> None:
     if not 1 <= query.limit <= MAX_LIMIT:
         raise QueryError(f"limit is {query.limit}", f"it may be 1 to {MAX_LIMIT}")
     low, high = query.distance_min, query.distance_max
+    for name, value in (("distance_min", low), ("distance_max", high)):
+        if value is not None and not 0 <= value < 2**15:
+            raise QueryError(f"{name} is {value}", "it counts positions: 0 to 32767")
     if low is not None and high is not None and low > high:
         raise QueryError(f"distance_min {low} is above distance_max {high}")
 
