@@ -1,5 +1,6 @@
 """The command line: the one place where all parts meet. It imports late, to start fast."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from atlas.errors import AtlasError
+from atlas.errors import AtlasError, QueryError
 
 HERE = Path("atlas-demo")
 Store = Annotated[Path, typer.Option("--store", help="Folder of the atlas.", envvar="ATLAS_STORE")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -98,13 +99,13 @@ def publish(
 
 
 @cli.command()
-def runs(store: Store = HERE, json: Json = False) -> None:
+def runs(store: Store = HERE, as_json: AsJson = False) -> None:
     """Runs of this store: going on, finished, failed or stopped, with rate and time left."""
     from app.terminal import show_runs
     from atlas.progress import read_all
 
     found = read_all(store)
-    _print(found, json, lambda: show_runs(out, found))
+    _print(found, as_json, lambda: show_runs(out, found))
 
 
 @cli.command()
@@ -131,7 +132,7 @@ def search(
     ascending: Annotated[bool, typer.Option("--ascending", help="Smallest first.")] = False,
     limit: Annotated[int, typer.Option(help="Results per page.")] = 20,
     after: Annotated[str, typer.Option(help="Mark that the page before printed.")] = "",
-    json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find features by words and filters."""
     from app.terminal import show_page
@@ -158,7 +159,7 @@ def search(
         after=after,
     )
     page = Atlas.open(store).search(query)
-    _print(page, json, lambda: show_page(out, page))
+    _print(page, as_json, lambda: show_page(out, page))
 
 
 @cli.command()
@@ -166,7 +167,7 @@ def show(
     id: Annotated[str, typer.Argument(help="gpt2/5-att/123, gpt2/L5H1, 5-att/123, 5.1, ...")],
     store: Store = HERE,
     examples: Annotated[int, typer.Option(help="Examples to print.")] = 6,
-    json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print a feature, a head, an SAE or a model."""
     from app import terminal
@@ -174,7 +175,63 @@ def show(
 
     atlas = Atlas.open(store)
     thing = terminal.look_up(atlas, id)
-    _print(thing, json, lambda: terminal.show_thing(out, thing, examples))
+    _print(thing, as_json, lambda: terminal.show_thing(out, thing, examples))
+
+
+@cli.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT, or the name of a saved query.")],
+    store: Store = HERE,
+    parameters: Annotated[
+        list[str] | None, typer.Option("--param", help="A value for $name: --param layer=5")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Most rows.")] = 100,
+    form: Annotated[
+        str, typer.Option("--format", help="table, json, ndjson, csv, parquet or arrow.")
+    ] = "table",
+) -> None:
+    """Run one SELECT over evidence and notes. Without a query of your own, try a saved one."""
+    from app.terminal import show_rows
+    from atlas.api import Atlas
+    from atlas.store.sql_formats import FORMATS
+
+    atlas = Atlas.open(store)
+    values = _parameters(parameters or [])
+    recipe = atlas.cookbook().get(query)
+    if recipe is not None:
+        query, values = recipe.sql, recipe.values(**values)
+    if form not in ("table", *FORMATS):
+        raise QueryError(f"format {form!r} is not known", f"known: table, {', '.join(FORMATS)}")
+    result = atlas.sql(query, values, limit=limit)
+    if form == "table":
+        show_rows(out, result)
+        return
+    write, _ = FORMATS[form]  # type: ignore[index]
+    written = write(result)
+    sys.stdout.buffer.write(written if isinstance(written, bytes) else written.encode())
+
+
+def _parameters(given: list[str]) -> dict[str, Any]:
+    """`name=value` pairs; a value that reads as JSON is taken as that, else as text."""
+    values: dict[str, Any] = {}
+    for one in given:
+        name, found, text = one.partition("=")
+        if not found:
+            raise QueryError(f"--param {one!r} has no '='", "write --param layer=5")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    return values
+
+
+@cli.command()
+def cookbook(store: Store = HERE) -> None:
+    """List the saved queries that `atlas sql NAME` runs."""
+    from app.terminal import show_cookbook
+    from atlas.api import Atlas
+
+    show_cookbook(out, Atlas.open(store).cookbook())
 
 
 @cli.command()

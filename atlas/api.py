@@ -1,15 +1,20 @@
 """Class Atlas: the one object that pages, notebooks, the command line and the HTTP API hold."""
 
 import random
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 from atlas import compare
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
-from atlas.store import find, heads, pairs
-from atlas.store.evidence import Evidence, Reader, open_store
+from atlas.store import features, find, heads, pairs
+from atlas.store.describe import TablePage
+from atlas.store.evidence import Evidence
 from atlas.store.heads import FEATURES
 from atlas.store.notes import Notes
+from atlas.store.reader import Reader, open_store
+from atlas.store.recipes import Recipe, cookbook
+from atlas.store.sql import Parameters, SqlService
 from atlas.types import (
     Bins,
     Context,
@@ -27,6 +32,7 @@ from atlas.types import (
     Run,
     Sae,
     Snapshot,
+    SqlResult,
     Stats,
 )
 
@@ -83,9 +89,42 @@ class Atlas:
         """Why newer snapshots than this one are not served; normally nothing."""
         return tuple(str(one.error) for one in self.evidence.refused)
 
+    @cached_property
+    def _sql(self) -> SqlService:
+        return SqlService(self.notes)
+
+    def sql(
+        self,
+        query: str,
+        parameters: Parameters = (),
+        *,
+        limit: int = 1000,
+        seconds: float | None = None,
+    ) -> SqlResult:
+        """Run one SELECT over evidence and notes, in a process of its own.
+
+        Args:
+            query: the SELECT; evidence and notes tables go by their own names.
+            parameters: values by name for `$name`, or in order for `?`.
+            limit: most rows of the result.
+            seconds: time limit, when less than the service's own.
+
+        Raises:
+            QueryError: it is refused, wrong, too long in time or too large, or too many wait.
+        """
+        return self._sql.run(self.snapshot, query, parameters, limit=limit, seconds=seconds)
+
+    def schema(self) -> tuple[TablePage, ...]:
+        """Every table that SQL sees, with a sentence per column."""
+        return self.evidence.describe()
+
+    def cookbook(self) -> Mapping[str, Recipe]:
+        """Saved queries that answer research questions, by name."""
+        return cookbook()
+
     def stats(self) -> Stats:
         """How much the atlas holds."""
-        return self.evidence.stats()
+        return self.evidence.stats
 
     def models(self) -> tuple[Model, ...]:
         """All models by id."""
@@ -118,15 +157,16 @@ class Atlas:
 
     def densities(self, name: str | SaeId) -> Bins:
         """Histogram of an SAE's feature densities."""
-        return self.evidence.densities(name)
+        return features.densities(self.evidence, name)
 
     def feature(self, name: str | FeatureId) -> Feature:
         """Everything about one feature."""
-        return self.evidence.feature(name)
+        return features.feature(self.evidence, name)
 
     def random_feature(self, seed: int | None = None) -> FeatureId:
         """A feature worth looking at; another one each time unless a seed is given."""
-        return self.evidence.random_feature(random.getrandbits(32) if seed is None else seed)
+        seed = random.getrandbits(32) if seed is None else seed
+        return features.random_feature(self.evidence, seed)
 
     def heads(self, model: str) -> tuple[HeadRow, ...]:
         """All heads of a model."""
@@ -142,7 +182,8 @@ class Atlas:
 
     def vocab(self, model: str) -> tuple[str, ...]:
         """Text of every token id of a model."""
-        return self.evidence.vocab(self.evidence.model(model).id).texts
+        evidence = self.evidence
+        return evidence.vocab(evidence.model(model).id).texts
 
     def search(self, query: Query) -> Page:
         """One page of the features that meet a query."""
