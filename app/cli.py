@@ -1,6 +1,7 @@
 """The command line: the one place where all parts meet. It imports late, to start fast."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def main() -> None:
     """Run the command line; every AtlasError becomes one clear message and exit code 2."""
+    # Threads that spin while they wait cost several times their share on a machine that is shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         cli()
     except AtlasError as error:

@@ -70,6 +70,8 @@ def describe(now: progress.Progress) -> str:
         parts.append(f"{now.rate:,.0f} {now.unit}/s")
     if now.left is not None and now.done < now.total:
         parts.append(f"{_duration(now.left)} left")
+    if "read" in now.figures:
+        parts.append(f"model has read {now.figures['read']:,}")
     if "fvu" in now.figures:
         parts.append("FVU " + " ".join(f"{value:.3f}" for value in now.figures["fvu"]))
         parts.append("L0 " + " ".join(f"{value:.0f}" for value in now.figures["l0"]))

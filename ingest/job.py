@@ -208,6 +208,13 @@ def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted
     reporter = work.reporter
     reporter.stage("train", job.train.tokens // job.train.batch * job.train.batch, "tokens")
 
+    read = 0
+
+    def harvested(tokens: int) -> None:
+        nonlocal read
+        read += tokens
+        reporter.advance(0, read=read)
+
     def stepped(figures: Figures) -> None:
         shown = {"fvu": figures.fvu, "l0": figures.l0, "dead": figures.dead}
         reporter.advance(job.train.batch, **shown)
@@ -217,7 +224,7 @@ def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted
         job.sae,
         job.train,
         work.scratch / "train.safetensors",
-        harvested=lambda tokens: reporter.advance(0, harvested=tokens),
+        harvested=harvested,
         stepped=stepped,
         encode_dtype=_dtype(model),
     )
