@@ -37,12 +37,6 @@ def main() -> None:
         if error.hint:
             err.print(f"       {error.hint}", markup=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("\nstopped; give the same command again to go on")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
 
 
 @cli.command()
@@ -82,8 +76,12 @@ def _ingest(job: str, store: Path, changes: list[str], publish_it: bool = True) 
 
     settings = load_job(job, changes)
     out.print(f"run {run_id(settings)} in {store}", markup=False)
-    with ProgressLines(out) as lines:
-        bundle = run_job(settings, store, lines)
+    try:
+        with ProgressLines(out) as lines:
+            bundle = run_job(settings, store, lines)
+    except KeyboardInterrupt:
+        err.print("\nstopped; give the same command again to go on")
+        raise typer.Exit(130) from None
     out.print(f"bundle {bundle.path}", markup=False)
     if publish_it:
         snapshot = publish_bundles(store, [bundle.path])
@@ -161,7 +159,8 @@ def search(
         limit=limit,
         after=after,
     )
-    page = Atlas.open(store).search(query)
+    with Atlas.open(store) as atlas:
+        page = atlas.search(query)
     _print(page, as_json, lambda: show_page(out, page))
 
 
@@ -176,8 +175,8 @@ def show(
     from app import terminal
     from atlas.api import Atlas
 
-    atlas = Atlas.open(store)
-    thing = terminal.look_up(atlas, id)
+    with Atlas.open(store) as atlas:
+        thing = terminal.look_up(atlas, id)
     _print(thing, as_json, lambda: terminal.show_thing(out, thing, examples))
 
 
@@ -198,14 +197,14 @@ def sql(
     from atlas.api import Atlas
     from atlas.store.sql_formats import FORMATS
 
-    atlas = Atlas.open(store)
-    values = _parameters(parameters or [])
-    recipe = atlas.cookbook().get(query)
-    if recipe is not None:
-        query, values = recipe.sql, recipe.values(**values)
     if form not in ("table", *FORMATS):
         raise QueryError(f"format {form!r} is not known", f"known: table, {', '.join(FORMATS)}")
-    result = atlas.sql(query, values, limit=limit)
+    values = _parameters(parameters or [])
+    with Atlas.open(store) as atlas:
+        recipe = atlas.cookbook().get(query)
+        if recipe is not None:
+            query, values = recipe.sql, recipe.values(**values)
+        result = atlas.sql(query, values, limit=limit)
     if form == "table":
         show_rows(out, result)
         return
@@ -234,7 +233,8 @@ def cookbook(store: Store = HERE) -> None:
     from app.terminal import show_cookbook
     from atlas.api import Atlas
 
-    show_cookbook(out, Atlas.open(store).cookbook())
+    with Atlas.open(store) as atlas:
+        show_cookbook(out, atlas.cookbook())
 
 
 @cli.command()

@@ -14,7 +14,7 @@ from rich.text import Text
 from atlas import progress
 from atlas.api import Atlas
 from atlas.errors import NotFound
-from atlas.ids import FeatureId, HeadId, SaeId
+from atlas.ids import FeatureId, HeadId, Id, SaeId, parse
 from atlas.store.recipes import Recipe
 from atlas.types import Example, Feature, FeatureRow, Head, Model, Page, Query, Sae, SqlResult
 
@@ -134,12 +134,26 @@ def look_up(atlas: Atlas, text: str) -> Feature | Head | Sae | Model:
     Raises:
         NotFound: nothing, or more than one thing.
     """
+    if "/" in text and is_id(text):
+        return _read(atlas, parse(text))  # says itself what does not exist
     found = atlas.jump(text).found
     if len(found) > 1:
         raise NotFound(f"{text} may mean {', '.join(map(str, found))}", "give the full id")
     if not found:
         raise NotFound(f"nothing is called {text}", "try `atlas search`, or an id as it prints")
-    one = found[0]
+    return _read(atlas, found[0])
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` is a full id."""
+    try:
+        parse(text)
+    except NotFound:
+        return False
+    return True
+
+
+def _read(atlas: Atlas, one: Id) -> Feature | Head | Sae | Model:
     if isinstance(one, FeatureId):
         return atlas.feature(one)
     if isinstance(one, HeadId):

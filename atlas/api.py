@@ -64,6 +64,18 @@ class Atlas:
         """
         return cls(open_store(Path(store), snapshot), notes or Path(store) / "notes.sqlite")
 
+    def close(self) -> None:
+        """End the processes and connections that were opened; the Atlas cannot be used again."""
+        for name in ("_sql", "notes"):
+            if (opened := self.__dict__.pop(name, None)) is not None:
+                opened.close()
+
+    def __enter__(self) -> "Atlas":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @cached_property
     def notes(self) -> Notes:
         """What people wrote: tags, role claims, labels, comments, votes, collections, queries."""
