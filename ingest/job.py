@@ -12,7 +12,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 
 from atlas import model as models
 from atlas import progress
@@ -49,6 +50,7 @@ from ingest.train.stream import Buffers, Stream
 
 TRACKED = ("feature-atlas", "torch", "transformer-lens", "transformers", "numpy", "pyarrow")
 """Distributions whose versions a run records."""
+GO_ON = "make room, then give the same command again: it goes on where it stopped"
 
 
 class Work(NamedTuple):
@@ -117,11 +119,17 @@ def run_job(
         except AtlasError as error:
             reporter.end("failed", str(error))
             raise
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            failure = StoreError(f"run {run_id(job)} cannot go on: {reason}", GO_ON)
+            with suppress(OSError):
+                reporter.end("failed", str(failure))
+            raise failure from error
         except Exception as error:
             reporter.end("failed", f"{type(error).__name__}: {error}")
             raise
         finally:
-            if work.scratch.is_dir():
+            with suppress(OSError):
                 _write_json(work.scratch / "seconds.json", seconds())
         reporter.end("done")
         return bundle
@@ -180,7 +188,8 @@ def _corpus(job: Job, work: Work, model: LanguageModel) -> Corpus:
             raise CorpusError(
                 f"model {model.info.id} has no start token", "set corpus.bos = 'none'"
             )
-        unique = math.ceil(job.train.tokens / job.train.repeats)
+        # A tenth more: start tokens and sinks are not trained on, last batches not filled.
+        unique = math.ceil(1.1 * job.train.tokens / job.train.repeats)
         wanted = (job.evaluate.tokens, job.mine.tokens, unique)
         documents = corpora.read(job.corpus)
         corpora.save(path, corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted))
@@ -196,9 +205,9 @@ def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted
             f"batches of train.batch = {job.train.batch}",
             "give more text, or lower mine.tokens, evaluate.tokens or train.batch",
         )
-    usable = job.corpus.context_length - job.positions.skip_first
+    contexts = len(corpus.train.tokens)
     buffers = Buffers(
-        min(len(corpus.train.tokens), math.ceil(job.train.buffer_tokens / usable)),
+        min(contexts, math.ceil(job.train.buffer_tokens * contexts / scored)),
         job.train.repeats,
         job.train.batch,
         job.train.seed,
