@@ -94,14 +94,11 @@ class SqlService:
         except queue.Empty:
             raise QueryError("all workers are busy with other queries", _BUSY) from None
         try:
-            worker = self._worker(worker, snapshot)
-            header, rows = worker.ask(request)
-            if header["spent"]:
-                worker.stop()  # the query left its mark on it: the next one gets a fresh one
+            worker, header, rows = self._ask(worker, snapshot, request)
         finally:
             self._free.put(worker)
         if not header["ok"]:
-            raise explained(header["kind"], header["text"], query, request["seconds"])
+            raise explained(header, query, request["seconds"])
         table = unpacked(rows)
         return SqlResult(
             tuple(table.column_names),
@@ -114,15 +111,30 @@ class SqlService:
             rows,
         )
 
-    def _worker(self, worker: "Worker | None", snapshot: Snapshot) -> "Worker":
+    def _ask(
+        self, worker: Worker | None, snapshot: Snapshot, request: dict[str, Any]
+    ) -> tuple[Worker, dict[str, Any], bytes]:
+        """The worker that answered, and its reply.
+
+        When memory runs out in a worker that had served others, the query gets a fresh one.
+        """
+        worker = self._worker(worker, snapshot)
+        was_fresh = worker.is_fresh
+        header, rows = worker.ask(request)
+        if header.get("no_memory") and not was_fresh:
+            worker.stop()
+            return self._ask(worker, snapshot, request)
+        return worker, header, rows
+
+    def _worker(self, worker: Worker | None, snapshot: Snapshot) -> Worker:
         """A living worker on this snapshot that has the present notes."""
+        stamp, tables = self._tables()
         evidence = snapshot.path / EVIDENCE
-        if worker is not None and (worker.is_dead or worker.evidence != evidence):
+        if worker is not None and (worker.evidence != evidence or not worker.is_well()):
             worker.stop()
             worker = None
         if worker is None:
             worker = Worker(evidence, self.limits)
-        stamp, tables = self._tables()
         if worker.stamp != stamp:
             worker.load(stamp, tables)
         return worker

@@ -1,5 +1,6 @@
 """The child process as its parent sees it: started, spoken to, killed when it takes too long."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -20,6 +21,9 @@ _KILL_AFTER = 1.0
 """Seconds after its time limit when a query's process is killed."""
 _START_SECONDS = 60.0
 _MAX_HEADER = 2**20
+_GONE = (EOFError, BrokenPipeError)
+"""What a pipe to a process that ended raises."""
+_MORE_MEMORY = "raise the service's memory_bytes"
 
 T = TypeVar("T")
 
@@ -58,19 +62,17 @@ class Worker:
                 "tampered with",
                 "publish again",
             )
-        self.evidence, self.stamp, self._killed = evidence, -1, False
-        self._limits = limits
-        settings = {
-            "evidence": str(evidence.resolve()),
-            "memory": limits.memory_bytes,
-        }
+        self.evidence, self.stamp, self.is_fresh = evidence, -1, True
+        self._limits, self._is_over, self._timed_out = limits, False, False
+        settings = {"evidence": str(evidence.resolve()), "memory": limits.memory_bytes}
         self._process = subprocess.Popen(
             [sys.executable, "-s", "-S", "-P", sql_worker.__file__, json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={
-                "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve address space
+                "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve address space,
+                "MALLOC_ARENA_MAX": "2",  # as malloc does for every thread
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             },
             cwd="/",
@@ -78,7 +80,7 @@ class Worker:
         )
         try:
             self._within(_START_SECONDS, self._read)
-        except EOFError:
+        except _GONE:
             raise StoreError(
                 f"snapshot {evidence.parent.name} does not open for SQL",
                 "it may be damaged: publish again",
@@ -86,79 +88,81 @@ class Worker:
 
     def load(self, stamp: int, tables: Mapping[str, bytes]) -> None:
         """Give the worker these notes tables in place of the ones it has."""
-
-        def send() -> None:
-            self._write({"do": "notes", "names": list(tables)}, *tables.values())
-            self._read()
-
+        request = {"do": "notes", "names": list(tables)}
         try:
-            self._within(_START_SECONDS, send)
-        except (EOFError, BrokenPipeError):
-            raise QueryError("the notes do not fit into the SQL worker", SMALLER) from None
+            self._within(_START_SECONDS, lambda: self._exchange(request, *tables.values()))
+        except _GONE:
+            raise QueryError("the notes do not fit into the SQL worker", _MORE_MEMORY) from None
         self.stamp = stamp
+
+    def is_well(self) -> bool:
+        """Whether it lives and is as it was before the queries it answered."""
+        if self._is_over:
+            return False
+        try:
+            return bool(self._within(_START_SECONDS, lambda: self._exchange({"do": "well"}))["ok"])
+        except _GONE:
+            return False
 
     def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """The reply to a query: header and Arrow stream. Raises QueryError when the worker died."""
 
         def exchange() -> tuple[dict[str, Any], bytes]:
-            self._write(request)
-            return self._read(), read_message(self._replies, self._limits.reply_bytes)
+            header = self._exchange(request)
+            return header, read_message(self._replies, self._limits.reply_bytes)
 
+        self.is_fresh = False
         try:
             return self._within(request["seconds"] + _KILL_AFTER, exchange)
-        except (EOFError, BrokenPipeError):
-            if self._killed:
+        except _GONE:
+            if self._timed_out:
                 raise too_slow(request["seconds"]) from None
             raise QueryError("the query broke its worker process", SMALLER) from None
 
     def stop(self) -> None:
         """Kill the process and wait for its end."""
-        self._kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    continue  # a request it never read
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether it was killed or went away."""
-        return self._killed or self._process.poll() is not None
-
-    def _kill(self) -> None:
-        self._killed = True
+        self._is_over = True
         self._process.kill()
+        self._process.wait()
+        self._replies.close()
+        with contextlib.suppress(BrokenPipeError):  # a request it never read
+            self._requests.close()
 
     def _within(self, seconds: float, action: Callable[[], T]) -> T:
         """Exchange messages with the process, which is killed when that takes too long.
 
         Nor does it outlive an exchange that ended in any other way than by its reply.
         """
-        timer = threading.Timer(seconds, self._kill)
+        timer = threading.Timer(seconds, self._time_out)
         timer.start()
+        is_answered = False
         try:
             reply = action()
-        except BaseException:
+            is_answered = True
+        finally:
             timer.cancel()
             timer.join()
-            timed_out = self._killed
-            self.stop()
-            self._killed = timed_out
-            raise
-        timer.cancel()
-        timer.join()
+            if self._timed_out or not is_answered:
+                self.stop()
         return reply
 
-    @property
-    def _replies(self) -> BinaryIO:
-        return cast("BinaryIO", self._process.stdout)
+    def _time_out(self) -> None:
+        self._timed_out = True
+        self._process.kill()
 
-    def _write(self, header: dict[str, Any], *bodies: bytes) -> None:
-        for body in (json.dumps(header).encode(), *bodies):
-            write_message(cast("BinaryIO", self._process.stdin), body)
+    def _exchange(self, request: dict[str, Any], *bodies: bytes) -> dict[str, Any]:
+        for body in (json.dumps(request).encode(), *bodies):
+            write_message(self._requests, body)
+        return self._read()
 
     def _read(self) -> dict[str, Any]:
         header: dict[str, Any] = json.loads(read_message(self._replies, _MAX_HEADER))
         return header
+
+    @property
+    def _requests(self) -> BinaryIO:
+        return cast("BinaryIO", self._process.stdin)
+
+    @property
+    def _replies(self) -> BinaryIO:
+        return cast("BinaryIO", self._process.stdout)

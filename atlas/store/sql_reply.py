@@ -20,11 +20,12 @@ def too_slow(seconds: float) -> QueryError:
     )
 
 
-def explained(kind: str, text: str, query: str, seconds: float) -> QueryError:
+def explained(header: dict[str, Any], query: str, seconds: float) -> QueryError:
     """What a user is told about an error of the worker; server paths stay out of it."""
+    kind, text = header["kind"], header["text"]
     if kind == "InterruptException":
         return too_slow(seconds)
-    if kind in ("OutOfMemoryException", "MemoryError"):
+    if header["no_memory"]:
         return QueryError("the query needs more memory than it may have", SMALLER)
     if kind == "TooLarge":
         return QueryError(text, SMALLER)
