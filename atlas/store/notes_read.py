@@ -13,7 +13,6 @@ from atlas.note_types import (
     Change,
     Collection,
     Comment,
-    Content,
     HumanLabel,
     J,
     Judged,
@@ -138,7 +137,7 @@ def _live(rows: Select[Any]) -> Select[Any]:
     return rows.where(~NoteRow.deleted).order_by(NoteRow.created_at, NoteRow.id)
 
 
-def _every(kind: type[Content], targets: Several[str] | None) -> Select[Any]:
+def _every(kind: type, targets: Several[str] | None) -> Select[Any]:
     rows = _live(select(ROWS[kind_of(kind)]))
     return rows if targets is None else rows.where(NoteRow.target.in_(targets))
 

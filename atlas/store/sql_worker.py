@@ -9,8 +9,10 @@ A message is a length of eight bytes and that many bytes. Requests and replies s
 message; tables follow as Arrow streams.
 """
 
+import contextlib
 import json
 import os
+import queue
 import re
 import resource
 import signal
@@ -76,6 +78,27 @@ def write_message(pipe: BinaryIO, body: bytes) -> None:
     pipe.flush()
 
 
+class Watchdog:
+    """Interrupts queries at their time limit. One thread, made while there is memory for it."""
+
+    def __init__(self) -> None:
+        self._queries: queue.SimpleQueue[tuple[Any, float, threading.Event]] = queue.SimpleQueue()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def watch(self, cursor: duckdb.DuckDBPyConnection, seconds: float) -> threading.Event:
+        """Interrupt `cursor` in `seconds`, unless the event that comes back is set before."""
+        done = threading.Event()
+        self._queries.put((cursor, seconds, done))
+        return done
+
+    def _watch(self) -> None:
+        while True:
+            cursor, seconds, done = self._queries.get()
+            if not done.wait(seconds):
+                with contextlib.suppress(duckdb.Error):  # closed just now: there is nothing to end
+                    cursor.interrupt()
+
+
 def open_database(evidence: str, memory: int) -> duckdb.DuckDBPyConnection:
     """The in-memory database with the evidence attached read-only, closed to everything else."""
     database = duckdb.connect(":memory:", config={**_CONFIG, "memory_limit": f"{memory}B"})
@@ -107,13 +130,14 @@ def load_notes(database: duckdb.DuckDBPyConnection, pipe: BinaryIO, names: list[
         database.unregister("incoming")
 
 
-def answer(database: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> tuple[Any, bytes]:
+def answer(
+    database: duckdb.DuckDBPyConnection, watchdog: Watchdog, request: dict[str, Any]
+) -> tuple[Any, bytes]:
     """Run one query: the reply's header and its rows as an Arrow stream."""
     started = time.perf_counter()
     wrapped = one_select(database, request["query"], request["parameters"], request["rows"] + 1)
     cursor = database.cursor()
-    timer = threading.Timer(request["seconds"], cursor.interrupt)
-    timer.start()
+    done = watchdog.watch(cursor, request["seconds"])
     try:
         cursor.execute("SET search_path = 'evidence.main,memory.main'")
         cursor.execute("BEGIN TRANSACTION READ ONLY")
@@ -121,7 +145,7 @@ def answer(database: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> tupl
         types = [str(kind) for kind in result.types]
         table = _sound(_carried(result, types).to_arrow_table())
     finally:
-        timer.cancel()
+        done.set()
         cursor.close()
     header = {
         "ok": True,
@@ -214,38 +238,57 @@ def fingerprint(database: duckdb.DuckDBPyConnection) -> str:
     return str(found)
 
 
-def serve(database: duckdb.DuckDBPyConnection, requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answer requests until the pipe ends. A reply says when this process should get no more."""
-    clean = fingerprint(database)
+def serve(
+    database: duckdb.DuckDBPyConnection,
+    watchdog: Watchdog,
+    requests: BinaryIO,
+    replies: BinaryIO,
+) -> None:
+    """Answer requests until the pipe ends.
+
+    Settings are compared after a reply is sent, so that nobody waits for it; the next request is
+    always `well`, which asks whether this process is still as it was.
+    """
+    clean, is_well = fingerprint(database), True
     while True:
         request = json.loads(read_message(requests))
-        if request["do"] == "notes":
-            load_notes(database, requests, request["names"])
-            write_message(replies, json.dumps({"ok": True}).encode())
-            continue
-        signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _GRACE)  # its default is death
-        try:
-            header, rows = answer(database, request)
-        except (
-            Refused,
-            TooLarge,
-            duckdb.Error,
-            pa.ArrowException,
-            MemoryError,
-            OverflowError,
-            RecursionError,
-            RuntimeError,
-            ValueError,
-        ) as error:
-            header, rows = (
-                {"ok": False, "kind": type(error).__name__, "text": str(error)[:5000]},
-                b"",
-            )
-        out_of_memory = header.get("kind") in ("OutOfMemoryException", "MemoryError")
-        header["spent"] = out_of_memory or fingerprint(database) != clean
+        match request["do"]:
+            case "well":
+                write_message(replies, json.dumps({"ok": is_well}).encode())
+            case "notes":
+                load_notes(database, requests, request["names"])
+                write_message(replies, json.dumps({"ok": True}).encode())
+            case _:
+                header, rows = answer_or_explain(database, watchdog, request)
+                write_message(replies, json.dumps(header).encode())
+                write_message(replies, rows)
+                is_well = not header.get("no_memory") and fingerprint(database) == clean
+
+
+def answer_or_explain(
+    database: duckdb.DuckDBPyConnection, watchdog: Watchdog, request: dict[str, Any]
+) -> tuple[dict[str, Any], bytes]:
+    """The answer to a query, or what went wrong with it. Its process dies when it never ends."""
+    signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _GRACE)
+    try:
+        return answer(database, watchdog, request)
+    except (
+        Refused,
+        TooLarge,
+        duckdb.Error,
+        pa.ArrowException,
+        MemoryError,
+        OverflowError,
+        RecursionError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        kind = type(error).__name__
+        no_memory = kind in ("OutOfMemoryException", "MemoryError")
+        text = str(error)[:5000]
+        return {"ok": False, "kind": kind, "text": text, "no_memory": no_memory}, b""
+    finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        write_message(replies, json.dumps(header).encode())
-        write_message(replies, rows)
 
 
 def main() -> None:
@@ -256,10 +299,11 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever a library prints is no reply
     database = open_database(settings["evidence"], settings["memory"] // 2)
     database.execute("SELECT $x, $y", {"x": 1, "y": ["warm"]}).to_arrow_table()
+    watchdog = Watchdog()
     limit_process(settings["memory"])
     write_message(replies, json.dumps({"ok": True}).encode())
     try:
-        serve(database, sys.stdin.buffer, replies)
+        serve(database, watchdog, sys.stdin.buffer, replies)
     except (EOFError, BrokenPipeError):
         os._exit(0)
 
