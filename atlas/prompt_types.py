@@ -41,8 +41,8 @@ class LayerFeatures:
     sae: SaeId
     l0: tuple[int, ...]
     """Features firing at each position."""
-    fvu: float
-    """Share of z's variance over this prompt that the SAE leaves unexplained."""
+    fvu: float | None
+    """Share of z's variance over the prompt that the SAE leaves out; None for a single token."""
     firings: tuple[Firing, ...]
     """The strongest at each position, by position, strongest first."""
 
@@ -198,10 +198,10 @@ class Score:
     key: tuple[Piece, ...]
     standing_out: tuple[Piece, ...]
     """Query-side pieces with what each gives to the contrast; the last one is the rest."""
-    coverage: float
-    """Part of the score that pairs of two features make; may exceed 1 or be negative."""
+    from_features: float
+    """What pairs of two features give to the score, of which they may be more or the opposite."""
     share_features: float
-    """The same part of the absolute contributions."""
+    """Coverage: of the absolute contributions, the part that pairs of two features make."""
     residual: float
     frozen: tuple[str, ...]
 
@@ -237,8 +237,8 @@ class Edit:
     positions: tuple[int, ...] | None = None
     """Where; everywhere when None."""
     reference: str | None = None
-    """Text whose activations give the mean or are put in place; the mean's default is the prompt
-    without its first token."""
+    """Text whose activations are put in place or, without the first token's, give the mean; the
+    mean's default is the prompt itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from atlas.lens.frozen import Internals, Layer
 from atlas.lens.sae import Sae, decode, encode
+from atlas.prompt_types import Kind
 
-KINDS = ("embedding", "position", "mlp", "attention", "error", "bias", "feature")
+KINDS: tuple[Kind, ...] = ("embedding", "position", "mlp", "attention", "error", "bias", "feature")
 """Kinds of pieces; `attention` is a layer's whole z where no SAE splits it."""
 EMBEDDING, POSITION, MLP, ATTENTION, ERROR, BIAS, FEATURE = range(7)
 

@@ -87,20 +87,19 @@ def pairs(
     return Pairs(value, query @ (key.sum(0) - row @ keys) * scoring.factor)
 
 
-def scores(scoring: Scoring, internals: Internals, layer: int, dst: int) -> Tensor:
-    """Scores `[src]` of one query before softmax, mask and cap, from the residual stream."""
-    query = _whole(scoring, scoring.query, internals, layer)[dst]
-    return _whole(scoring, scoring.key, internals, layer) @ query * scoring.factor
+def scores(scoring: Scoring, internals: Internals, layer: int) -> Tensor:
+    """`[dst, src]` before softmax, mask and cap, rebuilt from the residual stream."""
+    query = _whole(scoring, scoring.query, internals, layer)
+    return query @ _whole(scoring, scoring.key, internals, layer).T * scoring.factor
 
 
 def objection(scoring: Scoring, internals: Internals, layer: int, head: int) -> str | None:
     """Why the rebuilt scores do not make the model's own pattern, or None when they do."""
-    for dst, row in enumerate(internals.pattern[layer, head]):
-        raw = scores(scoring, internals, layer, dst)
-        capped = scoring.cap * torch.tanh(raw / scoring.cap) if scoring.cap else raw
-        rebuilt = capped.masked_fill(row == 0, -torch.inf).softmax(0)
-        if (rebuilt - row).abs().max() > 1e-3:
-            return "its attention scores are more than query times key with rotary positions"
+    pattern, raw = internals.pattern[layer, head], scores(scoring, internals, layer)
+    capped = scoring.cap * torch.tanh(raw / scoring.cap) if scoring.cap else raw
+    rebuilt = capped.masked_fill(pattern == 0, -torch.inf).softmax(-1)
+    if (rebuilt - pattern).abs().max() > 1e-3:
+        return "its attention scores are more than query times key with rotary positions"
     return None
 
 

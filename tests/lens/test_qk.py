@@ -32,7 +32,7 @@ def test_pairs_sum_to_the_score_that_goes_into_the_softmax(prompt):
         capped = scoring.cap * torch.tanh(score / scoring.cap) if scoring.cap else score
         assert close(capped, real[head, dst, src], found.value.abs().sum())
         row = prompt.internals.pattern[layer, head, dst]
-        rebuilt = scores(scoring, prompt.internals, layer, dst)
+        rebuilt = scores(scoring, prompt.internals, layer)[dst]
         assert close(rebuilt[src], score, found.value.abs().sum())
         assert close(found.contrast.sum(), score - rebuilt @ row, found.value.abs().sum())
 
