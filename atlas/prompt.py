@@ -7,13 +7,14 @@ Every number is exact for the prompt in the sense that its parts sum to it withi
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from atlas.errors import ModelError, QueryError
 from atlas.ids import FeatureId, HeadId, SaeId, parse_feature
 from atlas.lens import logits, qk, rdfa
 from atlas.lens.dfa import head_dfa
 from atlas.lens.logits import logit_target
-from atlas.lens.pieces import ERROR
+from atlas.lens.pieces import ERROR, Lens
 from atlas.lens.sae import Sae
 from atlas.model import LanguageModel
 from atlas.prompt_edits import Prepared, ablate, compare, prepare
@@ -88,15 +89,10 @@ class Explorer:
         for layer, (sae, _) in sorted(run.saes.items()):
             lens, z = run.lenses[layer], run.internals.z[layer].flatten(1)
             spread = (z - z.mean(0)).pow(2).sum()
-            order = lens.act.argsort(descending=True)
-            order = order[lens.pos[order].argsort(stable=True)]
             l0 = lens.pos.bincount(minlength=len(z))
-            rank = (
-                torch.arange(len(order), device=order.device) - (l0.cumsum(0) - l0)[lens.pos[order]]
-            )
             firings = tuple(
-                Firing(FeatureId(sae, int(lens.feature[n])), int(lens.pos[n]), float(lens.act[n]))
-                for n in order[rank < top].tolist()
+                Firing(FeatureId(sae, feature), pos, act)
+                for pos, feature, act in zip(*_strongest(lens, l0, top), strict=True)
             )
             fvu = float(lens.error.pow(2).sum() / spread) if spread > 0 else None
             layers.append(LayerFeatures(sae, tuple(l0.tolist()), fvu, firings))
@@ -334,6 +330,15 @@ class Explorer:
         pos = run.peak(feature) if pos is None else pos
         _check_pos(run.prompt, pos)
         return run, feature, pos
+
+
+def _strongest(lens: Lens, l0: Tensor, top: int) -> tuple[list[int], list[int], list[float]]:
+    """Positions, features and activations of the `top` firings of each position."""
+    order = lens.act.argsort(descending=True)
+    order = order[lens.pos[order].argsort(stable=True)]
+    rank = torch.arange(len(order), device=order.device) - (l0.cumsum(0) - l0)[lens.pos[order]]
+    kept = order[rank < top]
+    return lens.pos[kept].tolist(), lens.feature[kept].tolist(), lens.act[kept].tolist()
 
 
 def _check_pos(prompt: Prompt, pos: int) -> None:
