@@ -12,6 +12,7 @@ from torch import Tensor
 from atlas import types
 from atlas.errors import ModelError
 from atlas.lens.frozen import Internals, Layer, Norm, objection
+from atlas.lens.qk import Scoring
 from atlas.model import weights
 
 Replace = Callable[[Tensor], Tensor]
@@ -71,6 +72,11 @@ class LanguageModel:
     def context_length(self) -> int:
         """Most tokens the model takes at once."""
         return int(self.bridge.cfg.n_ctx)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are kept in."""
+        return self.bridge.W_U.dtype  # type: ignore[no-any-return]
 
     def check_layers(self, layers: Sequence[int]) -> None:
         """Raise ModelError when the model lacks one of `layers`."""
@@ -221,12 +227,17 @@ class LanguageModel:
         except (AttributeError, KeyError, RuntimeError, TypeError) as error:
             reason: str | None = f"its parts cannot be read ({error})"
         else:
-            reason = objection(internals, layers, self.kv_head)
+            tolerance = 1e-3 if self.dtype == torch.float32 else 2e-2
+            reason = objection(internals, layers, self.kv_head, tolerance)
         if reason:
-            raise ModelError(
-                f"model {self.info.id} ({self.info.family}) cannot be decomposed: {reason}",
-                "take a model with plain attention, such as GPT-2, Pythia, Llama, Gemma 2 or Qwen",
-            )
+            raise self.refusal(reason)
+
+    def refusal(self, reason: str) -> ModelError:
+        """The error that says why this model is not attributed."""
+        return ModelError(
+            f"model {self.info.id} ({self.info.family}) cannot be decomposed: {reason}",
+            "take a model with plain attention, such as GPT-2, Pythia, Llama, Gemma 2 or Qwen",
+        )
 
     def _run(
         self,
@@ -306,6 +317,32 @@ class LanguageModel:
         """Value-side weights of layer `n`, float32."""
         self.check_layers([n])
         return weights.read_layer(self.bridge.blocks[n], self.info)
+
+    @torch.no_grad()
+    def scoring(self, tokens: Tensor, layer: int, head: int) -> Scoring:
+        """How one head scores on one prompt, `[pos]` token ids.
+
+        Raises:
+            ModelError: there is no such layer or head, or its queries cannot be taken apart.
+        """
+        self.check_layers([layer])
+        if not 0 <= head < self.info.n_heads:
+            raise ModelError(
+                f"model {self.info.id} has no head {head}",
+                f"its heads are 0 to {self.info.n_heads - 1}",
+            )
+        wanted = ["ln1.hook_scale", *weights.ROTARY, *weights.QK_NORMS]
+        known = self.bridge.hook_dict
+        names = {part: _hook(layer, part) for part in wanted if _hook(layer, part) in known}
+        kept, _ = self._run(tokens[None], [*names.values()], whole=False)
+        taken = {part: kept[name] for part, name in names.items()}
+        before = taken.get("ln1.hook_scale", torch.ones(1, len(tokens), 1, device=self.device))
+        try:
+            return weights.read_scoring(
+                self.bridge.blocks[layer], self.info, head, taken, before.float()[0].view(-1, 1)
+            )
+        except (AttributeError, RuntimeError) as error:
+            raise self.refusal(f"its queries and keys cannot be read ({error})") from error
 
     def w_o(self, layer: int) -> Tensor:
         """Output weights `[head, d_head, d_model]` of one layer, float32."""
