@@ -1,7 +1,7 @@
 """Class Atlas: the one object that pages, notebooks, the command line and the HTTP API hold."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from atlas.store.sql import Parameters, SqlService
 from atlas.types import (
     Bins,
     Context,
+    Example,
     Feature,
     FeatureComparison,
     Head,
+    HeadBy,
     HeadComparison,
     HeadRow,
     Jump,
@@ -175,6 +177,10 @@ class Atlas:
         """Everything about one feature."""
         return features.feature(self.evidence, name)
 
+    def strongest(self, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
+        """The strongest example of several features; one that never fired has none."""
+        return features.strongest(self.evidence, names)
+
     def random_feature(self, seed: int | None = None) -> FeatureId:
         """A feature worth looking at; another one each time unless a seed is given."""
         seed = random.getrandbits(32) if seed is None else seed
@@ -184,9 +190,9 @@ class Atlas:
         """All heads of a model."""
         return heads.heads(self.evidence, model)
 
-    def head(self, name: str | HeadId, limit: int = FEATURES) -> Head:
+    def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""
-        return heads.head(self.evidence, name, limit)
+        return heads.head(self.evidence, name, limit, by)
 
     def context(self, number: int) -> Context:
         """One text window of the mined corpus."""

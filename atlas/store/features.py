@@ -1,5 +1,6 @@
 """Reading features: all that a feature's page shows, and how an SAE's features are spread."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from atlas.errors import NotFound
@@ -32,6 +33,12 @@ ORDER BY list_position(['top', 'interval', 'random', 'near_miss'], e.kind), e.ba
 _NEIGHBOURS = """
 SELECT other_sae, other_feature, cosine, jaccard FROM neighbour
 WHERE sae = $sae AND feature = $feature ORDER BY abs(cosine) DESC, other_sae, other_feature
+"""
+_STRONGEST = """
+SELECT e.*, c.tokens, c.doc, c.source, f.bias
+FROM example e JOIN context c USING (ctx) JOIN feature f USING (sae, feature)
+WHERE e.kind = 'top' AND e.rank = 0
+  AND e.sae IN (SELECT unnest($saes)) AND e.feature IN (SELECT unnest($features))
 """
 _GOOD = """
 SELECT f.sae, f.feature FROM feature f LEFT JOIN title t USING (sae, feature) WHERE f.firings > 0
@@ -68,6 +75,21 @@ def feature(evidence: Evidence, name: str | FeatureId) -> Feature:
         examples=_examples(evidence, key, row["bias"]),
         neighbours=_neighbours(evidence, key),
     )
+
+
+def strongest(evidence: Evidence, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
+    """The strongest example of each feature; one that never fired has none. Raises NotFound."""
+    asked = {evidence.key(name): name for name in names}
+    found = evidence.query(
+        _STRONGEST,
+        saes=sorted({sae for sae, _ in asked}),
+        features=sorted({feature for _, feature in asked}),
+    )
+    return {
+        name: rows.example(row, name, row["bias"], evidence.vocab(name.sae.model))
+        for row in found
+        if (name := asked.get((row["sae"], row["feature"]))) is not None
+    }
 
 
 def _examples(evidence: Evidence, key: Key, bias: float) -> tuple[Example, ...]:
