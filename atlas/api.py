@@ -4,9 +4,11 @@ import random
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atlas import compare
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
+from atlas.prompt_types import Features
 from atlas.store import features, find, heads, pairs
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
@@ -38,6 +40,9 @@ from atlas.types import (
     Stats,
 )
 
+if TYPE_CHECKING:
+    from atlas.prompt import Explorer
+
 
 class Atlas:
     """An opened atlas. Every method reads the newest snapshot, unless one was asked for by name.
@@ -49,6 +54,7 @@ class Atlas:
     def __init__(self, reader: Reader, notes: Path | str) -> None:
         self._reader = reader
         self._notes = notes
+        self._explorers: dict[str | None, Explorer] = {}
 
     @classmethod
     def open(
@@ -135,6 +141,29 @@ class Atlas:
     def cookbook(self) -> Mapping[str, Recipe]:
         """Saved queries that answer research questions, by name."""
         return cookbook()
+
+    def explorer(self, model: str | None = None, device: str = "auto") -> "Explorer":
+        """Load a model, ready to explore prompts through its SAEs; keep it for many prompts.
+
+        Raises:
+            NotFound: no such model, or several to choose from.
+            ModelError: it cannot be loaded or does not decompose.
+        """
+        # Needs torch, which a host that only serves the store does without.
+        from atlas.explore import open_explorer  # noqa: PLC0415
+
+        return open_explorer(self, model, device)
+
+    def prompt(self, text: str, model: str | None = None) -> Features:
+        """Which features fire on a text, by layer and position. Loads the model the first time.
+
+        Raises:
+            QueryError: the text is empty or too long.
+            NotFound, ModelError: as `explorer`.
+        """
+        if model not in self._explorers:
+            self._explorers[model] = self.explorer(model)
+        return self._explorers[model].features(text)
 
     def stats(self) -> Stats:
         """How much the atlas holds."""
