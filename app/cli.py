@@ -238,6 +238,52 @@ def cookbook(store: Store = HERE) -> None:
 
 
 @cli.command()
+def prompt(
+    text: Annotated[str, typer.Argument(help="The prompt.")],
+    store: Store = HERE,
+    model: Annotated[str | None, typer.Option(help="Model, where the atlas has several.")] = None,
+    feature: Annotated[
+        str | None, typer.Option(help="Trace this feature to heads and sources.")
+    ] = None,
+    pos: Annotated[
+        int | None, typer.Option(help="Where; by default where the feature is strongest.")
+    ] = None,
+    recurse: Annotated[
+        bool, typer.Option("--recurse", help="Follow the feature back to the embeddings.")
+    ] = False,
+    depth: Annotated[int, typer.Option(help="How far back, with --recurse.")] = 2,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Zero the feature and see what changes.")
+    ] = False,
+    top: Annotated[int, typer.Option(help="Features, sources or pieces to list.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """See a text through the SAEs: what fires, what made it fire, and what it does."""
+    from app import explain
+    from atlas.api import Atlas
+    from atlas.prompt_types import Edit
+
+    if feature is None and (recurse or ablate or pos is not None):
+        raise QueryError("--pos, --recurse and --ablate speak of a feature", "add --feature ID")
+    with Atlas.open(store) as atlas:
+        known = explain.feature_id(atlas, feature) if feature else None
+        explorer = atlas.explorer(model or (known.sae.model if known else None))
+        titles = explain.Titles(atlas)
+        if known is None:
+            found = explorer.features(text, top=top)
+            _print(found, as_json, lambda: explain.show_features(out, found, titles))
+        elif ablate:
+            done = explorer.ablate(text, [Edit(known, "zero")])
+            _print(done, as_json, lambda: explain.show_ablation(out, done, titles))
+        elif recurse:
+            graph = explorer.graph(text, known, pos, depth, top)
+            _print(graph, as_json, lambda: explain.show_graph(out, graph, titles))
+        else:
+            trace = explorer.trace(text, known, pos)
+            _print(trace, as_json, lambda: explain.show_trace(out, trace, titles, top))
+
+
+@cli.command()
 def serve(
     store: Store = HERE,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
