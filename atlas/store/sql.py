@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from atlas.errors import QueryError
-from atlas.store.sql_process import EVIDENCE, SqlLimits, Worker
+from atlas.store.sql_process import EVIDENCE, Broken, SqlLimits, Worker
 from atlas.store.sql_reply import explained, python_rows, unpacked
 from atlas.types import Snapshot, SqlResult
 
@@ -114,30 +114,22 @@ class SqlService:
     def _ask(
         self, worker: Worker | None, snapshot: Snapshot, request: dict[str, Any]
     ) -> tuple[Worker, dict[str, Any], bytes]:
-        """The worker that answered, and its reply.
-
-        When memory runs out in a worker that had served others, the query gets a fresh one.
-        """
-        worker = self._worker(worker, snapshot)
-        was_fresh = worker.is_fresh
-        header, rows = worker.ask(request)
-        if header.get("no_memory") and not was_fresh:
-            worker.stop()
-            return self._ask(worker, snapshot, request)
-        return worker, header, rows
-
-    def _worker(self, worker: Worker | None, snapshot: Snapshot) -> Worker:
-        """A living worker on this snapshot that has the present notes."""
+        """The worker that answered, and its reply. Where a used one breaks a fresh one is tried."""
         stamp, tables = self._tables()
         evidence = snapshot.path / EVIDENCE
-        if worker is not None and (worker.evidence != evidence or not worker.is_well()):
+        if worker is not None and worker.evidence != evidence:
             worker.stop()
-            worker = None
-        if worker is None:
+        is_used = worker is not None and not worker.is_over
+        if worker is None or worker.is_over:
             worker = Worker(evidence, self.limits)
-        if worker.stamp != stamp:
-            worker.load(stamp, tables)
-        return worker
+        try:
+            if worker.stamp != stamp:
+                worker.load(stamp, tables)
+            return worker, *worker.ask(request)
+        except Broken:
+            if is_used:
+                return self._ask(None, snapshot, request)
+            raise
 
     def _tables(self) -> tuple[int, dict[str, bytes]]:
         if self._notes is None:

@@ -3,29 +3,30 @@
 import contextlib
 import json
 import os
+import select
+import struct
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import IO, Any, cast
 
 from atlas.errors import QueryError, StoreError
 from atlas.store import sql_worker
 from atlas.store.sql_reply import SMALLER, too_slow
-from atlas.store.sql_worker import read_message, write_message
 
 EVIDENCE = "evidence.duckdb"
 _KILL_AFTER = 1.0
 """Seconds after its time limit when a query's process is killed."""
 _START_SECONDS = 60.0
 _MAX_HEADER = 2**20
-_GONE = (EOFError, BrokenPipeError)
-"""What a pipe to a process that ended raises."""
-_MORE_MEMORY = "raise the service's memory_bytes"
+_CHUNK = 2**16
 
-T = TypeVar("T")
+
+class Broken(QueryError):
+    """The process died, ran out of memory or is no longer as it was: a fresh one may do better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,10 @@ class SqlLimits:
 
 
 class Worker:
-    """One child process on one snapshot. Used by one thread at a time."""
+    """One child process on one snapshot. Used by one thread at a time.
+
+    Whatever does not end in a reply ends the process.
+    """
 
     def __init__(self, evidence: Path, limits: SqlLimits) -> None:
         if not evidence.is_file():
@@ -62,107 +66,131 @@ class Worker:
                 "tampered with",
                 "publish again",
             )
-        self.evidence, self.stamp, self.is_fresh = evidence, -1, True
-        self._limits, self._is_over, self._timed_out = limits, False, False
-        settings = {"evidence": str(evidence.resolve()), "memory": limits.memory_bytes}
-        self._process = subprocess.Popen(
-            [sys.executable, "-s", "-S", "-P", sql_worker.__file__, json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={
-                "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve address space,
-                "MALLOC_ARENA_MAX": "2",  # as malloc does for every thread
-                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            },
-            cwd="/",
-            start_new_session=True,  # an interrupt from the keyboard is for the parent
-        )
+        self.evidence, self.stamp, self.is_over = evidence, -1, False
+        self._limits = limits
+        self._process = _start(evidence, limits)
         try:
-            self._within(_START_SECONDS, self._read)
-        except _GONE:
+            self._exchange(_START_SECONDS)
+        except (EOFError, TimeoutError):
             raise StoreError(
                 f"snapshot {evidence.parent.name} does not open for SQL",
                 "it may be damaged: publish again",
             ) from None
 
     def load(self, stamp: int, tables: Mapping[str, bytes]) -> None:
-        """Give the worker these notes tables in place of the ones it has."""
-        request = {"do": "notes", "names": list(tables)}
+        """Give the worker these notes tables in place of its own. Raises Broken when it cannot."""
+        request = _packed({"do": "notes", "names": list(tables)})
         try:
-            self._within(_START_SECONDS, lambda: self._exchange(request, *tables.values()))
-        except _GONE:
-            raise QueryError("the notes do not fit into the SQL worker", _MORE_MEMORY) from None
+            self._exchange(_START_SECONDS, request, *tables.values())
+        except (EOFError, TimeoutError):
+            message = "the notes do not fit into the SQL worker"
+            raise Broken(message, "raise the service's memory_bytes") from None
         self.stamp = stamp
 
-    def is_well(self) -> bool:
-        """Whether it lives and is as it was before the queries it answered."""
-        if self._is_over:
-            return False
-        try:
-            return bool(self._within(_START_SECONDS, lambda: self._exchange({"do": "well"}))["ok"])
-        except _GONE:
-            return False
-
     def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        """The reply to a query: header and Arrow stream. Raises QueryError when the worker died."""
+        """The reply to a query: header and Arrow stream.
 
-        def exchange() -> tuple[dict[str, Any], bytes]:
-            header = self._exchange(request)
-            return header, read_message(self._replies, self._limits.reply_bytes)
-
-        self.is_fresh = False
+        Raises:
+            Broken: the process died over it or had no memory for it, or is not to be trusted.
+            QueryError: the process was killed since the query ran too long.
+        """
+        seconds = request["seconds"]
         try:
-            return self._within(request["seconds"] + _KILL_AFTER, exchange)
-        except _GONE:
-            if self._timed_out:
-                raise too_slow(request["seconds"]) from None
-            raise QueryError("the query broke its worker process", SMALLER) from None
+            header, rows = self._exchange(seconds + _KILL_AFTER, _packed(request), with_rows=True)
+        except TimeoutError:
+            raise too_slow(seconds) from None
+        except EOFError:
+            raise Broken("the query broke its worker process", SMALLER) from None
+        if header.get("no_memory"):
+            self.stop()
+            raise Broken("the query needs more memory than it may have", SMALLER)
+        if header.get("kind") == "Spoiled":
+            self.stop()
+            raise Broken("the worker is not as it was")
+        return header, rows
 
     def stop(self) -> None:
         """Kill the process and wait for its end."""
-        self._is_over = True
+        self.is_over = True
         self._process.kill()
         self._process.wait()
-        self._replies.close()
-        with contextlib.suppress(BrokenPipeError):  # a request it never read
-            self._requests.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            cast("IO[bytes]", pipe).close()
 
-    def _within(self, seconds: float, action: Callable[[], T]) -> T:
-        """Exchange messages with the process, which is killed when that takes too long.
+    def _exchange(
+        self, seconds: float, *messages: bytes, with_rows: bool = False
+    ) -> tuple[dict[str, Any], bytes]:
+        """Send messages and take the reply, all within `seconds`.
 
-        Nor does it outlive an exchange that ended in any other way than by its reply.
+        Raises:
+            EOFError: the process ended, or replied more than it may.
+            TimeoutError: it did not reply in time.
         """
-        timer = threading.Timer(seconds, self._time_out)
-        timer.start()
-        is_answered = False
-        try:
-            reply = action()
-            is_answered = True
-        finally:
-            timer.cancel()
-            timer.join()
-            if self._timed_out or not is_answered:
-                self.stop()
-        return reply
+        until = time.monotonic() + seconds
+        with contextlib.ExitStack() as otherwise:
+            otherwise.callback(self.stop)
+            for message in messages:
+                self._send(struct.pack(">Q", len(message)) + message, until)
+            header = json.loads(self._receive(_MAX_HEADER, until))
+            rows = self._receive(self._limits.reply_bytes, until) if with_rows else b""
+            otherwise.pop_all()
+        return header, rows
 
-    def _time_out(self) -> None:
-        self._timed_out = True
-        self._process.kill()
+    def _send(self, data: bytes, until: float) -> None:
+        pipe = cast("IO[bytes]", self._process.stdin).fileno()
+        rest = memoryview(data)
+        while rest:
+            _wait(pipe, select.POLLOUT, until)
+            try:
+                rest = rest[os.write(pipe, rest[:_CHUNK]) :]
+            except BrokenPipeError:
+                raise EOFError from None
 
-    def _exchange(self, request: dict[str, Any], *bodies: bytes) -> dict[str, Any]:
-        for body in (json.dumps(request).encode(), *bodies):
-            write_message(self._requests, body)
-        return self._read()
+    def _receive(self, limit: int, until: float) -> bytes:
+        (size,) = struct.unpack(">Q", self._read(8, until))
+        if size > limit:
+            raise EOFError
+        return self._read(size, until)
 
-    def _read(self) -> dict[str, Any]:
-        header: dict[str, Any] = json.loads(read_message(self._replies, _MAX_HEADER))
-        return header
+    def _read(self, size: int, until: float) -> bytes:
+        pipe = cast("IO[bytes]", self._process.stdout).fileno()
+        data = bytearray()
+        while len(data) < size:
+            _wait(pipe, select.POLLIN, until)
+            part = os.read(pipe, min(size - len(data), 2**20))
+            if not part:
+                raise EOFError
+            data += part
+        return bytes(data)
 
-    @property
-    def _requests(self) -> BinaryIO:
-        return cast("BinaryIO", self._process.stdin)
 
-    @property
-    def _replies(self) -> BinaryIO:
-        return cast("BinaryIO", self._process.stdout)
+def _start(evidence: Path, limits: SqlLimits) -> "subprocess.Popen[bytes]":
+    settings = {"evidence": str(evidence.resolve()), "memory": limits.memory_bytes}
+    process = subprocess.Popen(
+        [sys.executable, "-s", "-S", "-P", sql_worker.__file__, json.dumps(settings)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        env={
+            "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve address space,
+            "MALLOC_ARENA_MAX": "2",  # as malloc does for every thread
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        },
+        cwd="/",
+        start_new_session=True,  # an interrupt from the keyboard is for the parent
+    )
+    os.set_blocking(cast("IO[bytes]", process.stdin).fileno(), False)
+    return process
+
+
+def _packed(request: dict[str, Any]) -> bytes:
+    return json.dumps(request).encode()
+
+
+def _wait(pipe: int, event: int, until: float) -> None:
+    """Wait for a pipe. Raises TimeoutError when nothing happens until then."""
+    poll = select.poll()
+    poll.register(pipe, event)
+    if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+        raise TimeoutError

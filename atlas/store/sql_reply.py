@@ -25,8 +25,6 @@ def explained(header: dict[str, Any], query: str, seconds: float) -> QueryError:
     kind, text = header["kind"], header["text"]
     if kind == "InterruptException":
         return too_slow(seconds)
-    if header["no_memory"]:
-        return QueryError("the query needs more memory than it may have", SMALLER)
     if kind == "TooLarge":
         return QueryError(text, SMALLER)
     if kind == "Refused":

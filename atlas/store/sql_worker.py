@@ -59,16 +59,12 @@ class TooLarge(Exception):
     """A result that is not sent."""
 
 
-def read_message(pipe: BinaryIO, limit: int | None = None) -> bytes:
-    """The next message; EOFError at the end of the pipe or beyond `limit` bytes."""
+def read_message(pipe: BinaryIO) -> bytes:
+    """The next message; EOFError at the end of the pipe."""
     head = pipe.read(8)
-    size = struct.unpack(">Q", head)[0] if len(head) == 8 else 0
-    if len(head) < 8 or (limit is not None and size > limit):
+    if len(head) < 8:
         raise EOFError
-    body = pipe.read(size)
-    if len(body) < size:
-        raise EOFError
-    return body
+    return pipe.read(int(struct.unpack(">Q", head)[0]))
 
 
 def write_message(pipe: BinaryIO, body: bytes) -> None:
@@ -246,23 +242,23 @@ def serve(
 ) -> None:
     """Answer requests until the pipe ends.
 
-    Settings are compared after a reply is sent, so that nobody waits for it; the next request is
-    always `well`, which asks whether this process is still as it was.
+    Settings are compared after a reply is sent, so that nobody waits for it. Once they differ no
+    more queries are answered.
     """
-    clean, is_well = fingerprint(database), True
+    clean, is_spoiled = fingerprint(database), False
     while True:
         request = json.loads(read_message(requests))
-        match request["do"]:
-            case "well":
-                write_message(replies, json.dumps({"ok": is_well}).encode())
-            case "notes":
-                load_notes(database, requests, request["names"])
-                write_message(replies, json.dumps({"ok": True}).encode())
-            case _:
-                header, rows = answer_or_explain(database, watchdog, request)
-                write_message(replies, json.dumps(header).encode())
-                write_message(replies, rows)
-                is_well = not header.get("no_memory") and fingerprint(database) == clean
+        if request["do"] == "notes":
+            load_notes(database, requests, request["names"])
+            write_message(replies, json.dumps({"ok": True}).encode())
+            continue
+        if is_spoiled:
+            header, rows = {"ok": False, "kind": "Spoiled"}, b""
+        else:
+            header, rows = answer_or_explain(database, watchdog, request)
+        write_message(replies, json.dumps(header).encode())
+        write_message(replies, rows)
+        is_spoiled = fingerprint(database) != clean
 
 
 def answer_or_explain(
