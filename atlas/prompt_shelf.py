@@ -14,7 +14,7 @@ from atlas.model import LanguageModel
 from atlas.prompt_run import PromptRun, Text, read_prompt, see
 from atlas.prompt_types import Prompt
 
-KEPT = 4
+KEPT = 3
 """Prompts that stay in memory."""
 
 
