@@ -1,16 +1,22 @@
 """Class Atlas: the one object that pages, notebooks, the command line and the HTTP API hold."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atlas import compare
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
-from atlas.store import find, heads, pairs
-from atlas.store.evidence import Evidence, Reader, open_store
+from atlas.prompt_types import Features
+from atlas.store import features, find, heads, pairs
+from atlas.store.describe import TablePage
+from atlas.store.evidence import Evidence
 from atlas.store.heads import FEATURES
 from atlas.store.notes import Notes
+from atlas.store.reader import Reader, open_store
+from atlas.store.recipes import Recipe, cookbook
+from atlas.store.sql import Parameters, SqlService
 from atlas.types import (
     Bins,
     Context,
@@ -30,8 +36,12 @@ from atlas.types import (
     Run,
     Sae,
     Snapshot,
+    SqlResult,
     Stats,
 )
+
+if TYPE_CHECKING:
+    from atlas.prompt import Explorer
 
 
 class Atlas:
@@ -44,6 +54,7 @@ class Atlas:
     def __init__(self, reader: Reader, notes: Path | str) -> None:
         self._reader = reader
         self._notes = notes
+        self._explorers: dict[str | None, Explorer] = {}
 
     @classmethod
     def open(
@@ -60,6 +71,18 @@ class Atlas:
             StoreError: there is no atlas, or no such snapshot, or it cannot be served.
         """
         return cls(open_store(Path(store), snapshot), notes or Path(store) / "notes.sqlite")
+
+    def close(self) -> None:
+        """End the processes and connections that were opened; the Atlas cannot be used again."""
+        for name in ("_sql", "notes"):
+            if (opened := self.__dict__.pop(name, None)) is not None:
+                opened.close()
+
+    def __enter__(self) -> "Atlas":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @cached_property
     def notes(self) -> Notes:
@@ -86,9 +109,65 @@ class Atlas:
         """Why newer snapshots than this one are not served; normally nothing."""
         return tuple(str(one.error) for one in self.evidence.refused)
 
+    @cached_property
+    def _sql(self) -> SqlService:
+        return SqlService(self.notes)
+
+    def sql(
+        self,
+        query: str,
+        parameters: Parameters = (),
+        *,
+        limit: int = 1000,
+        seconds: float | None = None,
+    ) -> SqlResult:
+        """Run one SELECT over evidence and notes, in a process of its own.
+
+        Args:
+            query: the SELECT; evidence and notes tables go by their own names.
+            parameters: values by name for `$name`, or in order for `?`.
+            limit: most rows of the result.
+            seconds: time limit, when less than the service's own.
+
+        Raises:
+            QueryError: it is refused, wrong, too long in time or too large, or too many wait.
+        """
+        return self._sql.run(self.snapshot, query, parameters, limit=limit, seconds=seconds)
+
+    def schema(self) -> tuple[TablePage, ...]:
+        """Every table that SQL sees, with a sentence per column."""
+        return self.evidence.describe()
+
+    def cookbook(self) -> Mapping[str, Recipe]:
+        """Saved queries that answer research questions, by name."""
+        return cookbook()
+
+    def explorer(self, model: str | None = None, device: str = "auto") -> "Explorer":
+        """Load a model, ready to explore prompts through its SAEs; keep it for many prompts.
+
+        Raises:
+            NotFound: no such model, or several to choose from.
+            ModelError: it cannot be loaded or does not decompose.
+        """
+        # Needs torch, which a host that only serves the store does without.
+        from atlas.explore import open_explorer  # noqa: PLC0415
+
+        return open_explorer(self, model, device)
+
+    def prompt(self, text: str, model: str | None = None) -> Features:
+        """Which features fire on a text, by layer and position. Loads the model the first time.
+
+        Raises:
+            QueryError: the text is empty or too long.
+            NotFound, ModelError: as `explorer`.
+        """
+        if model not in self._explorers:
+            self._explorers[model] = self.explorer(model)
+        return self._explorers[model].features(text)
+
     def stats(self) -> Stats:
         """How much the atlas holds."""
-        return self.evidence.stats()
+        return self.evidence.stats
 
     def models(self) -> tuple[Model, ...]:
         """All models by id."""
@@ -121,27 +200,26 @@ class Atlas:
 
     def densities(self, name: str | SaeId) -> Bins:
         """Histogram of an SAE's feature densities."""
-        return self.evidence.densities(name)
+        return features.densities(self.evidence, name)
 
     def feature(self, name: str | FeatureId) -> Feature:
         """Everything about one feature."""
-        return self.evidence.feature(name)
+        return features.feature(self.evidence, name)
 
     def strongest(self, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
         """The strongest example of several features; one that never fired has none."""
-        return self.evidence.strongest(names)
+        return features.strongest(self.evidence, names)
 
     def random_feature(self, seed: int | None = None) -> FeatureId:
         """A feature worth looking at; another one each time unless a seed is given."""
-        return self.evidence.random_feature(random.getrandbits(32) if seed is None else seed)
+        seed = random.getrandbits(32) if seed is None else seed
+        return features.random_feature(self.evidence, seed)
 
     def heads(self, model: str) -> tuple[HeadRow, ...]:
         """All heads of a model."""
         return heads.heads(self.evidence, model)
 
-    def head(
-        self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured"
-    ) -> Head:
+    def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""
         return heads.head(self.evidence, name, limit, by)
 
@@ -151,7 +229,8 @@ class Atlas:
 
     def vocab(self, model: str) -> tuple[str, ...]:
         """Text of every token id of a model."""
-        return self.evidence.vocab(self.evidence.model(model).id).texts
+        evidence = self.evidence
+        return evidence.vocab(evidence.model(model).id).texts
 
     def search(self, query: Query) -> Page:
         """One page of the features that meet a query."""

@@ -390,6 +390,8 @@ class SqlResult:
     seconds: float
     snapshot: str
     query: str
+    arrow: bytes = field(default=b"", repr=False)
+    """The same rows as an Arrow stream, which keeps their types."""
 
 
 @dataclass(frozen=True, slots=True)

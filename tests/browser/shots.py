@@ -60,9 +60,11 @@ def shoot(store: Path, folder: Path, wanted: list[str], dark: bool = False) -> N
 def settled(driver) -> None:
     """Wait until the script of the page has run."""
     WebDriverWait(driver, 30).until(
-        lambda d: d.find_elements(By.CSS_SELECTOR, ".top")
-        and d.find_element(By.CSS_SELECTOR, ".stApp").get_attribute("data-test-script-state")
-        == "notRunning"
+        lambda d: (
+            d.find_elements(By.CSS_SELECTOR, ".top")
+            and d.find_element(By.CSS_SELECTOR, ".stApp").get_attribute("data-test-script-state")
+            == "notRunning"
+        )
     )
     time.sleep(0.4)
 
