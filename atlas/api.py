@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atlas import compare
+from atlas import compare, people
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
 from atlas.prompt_types import Features
 from atlas.store import features, find, heads, pairs
@@ -109,6 +109,12 @@ class Atlas:
         """Why newer snapshots than this one are not served; normally nothing."""
         return tuple(str(one.error) for one in self.evidence.refused)
 
+    @property
+    def _said(self) -> Notes | None:
+        """The notes, or None while nobody wrote any: reading alone makes no file."""
+        written = isinstance(self._notes, str) or self._notes.is_file()
+        return self.notes if written else None
+
     @cached_property
     def _sql(self) -> SqlService:
         return SqlService(self.notes)
@@ -204,7 +210,7 @@ class Atlas:
 
     def feature(self, name: str | FeatureId) -> Feature:
         """Everything about one feature."""
-        return features.feature(self.evidence, name)
+        return people.titled_feature(self._said, features.feature(self.evidence, name))
 
     def strongest(self, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
         """The strongest example of several features; one that never fired has none."""
@@ -221,7 +227,7 @@ class Atlas:
 
     def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""
-        return heads.head(self.evidence, name, limit, by)
+        return people.titled_head(self._said, heads.head(self.evidence, name, limit, by))
 
     def context(self, number: int) -> Context:
         """One text window of the mined corpus."""
@@ -234,7 +240,9 @@ class Atlas:
 
     def search(self, query: Query) -> Page:
         """One page of the features that meet a query."""
-        return find.find(self.evidence, query)
+        notes = self._said
+        page = find.find(self.evidence, query, people.said(notes, query))
+        return people.titled_page(notes, page)
 
     def pairs(self, query: PairQuery) -> PairPage:
         """One page of the features that have a token pair."""

@@ -193,9 +193,10 @@ def _tables_of(
     shares = head_shares(sae.w_dec, mining.model.info.n_heads).cpu().numpy()
     logits = logit_effects(mining.model, layer, sae, mining.job.mine.logits)
     bias = sae.b_enc.float().cpu().numpy()
-    facts = _facts(mining.corpus, examples, words)
+    start = int(mining.job.corpus.bos == "model")
+    facts = _facts(mining.corpus, examples, words, start)
     promoted = [tuple(dict.fromkeys(words[row[:PROMOTED]])) for row in logits.top_tokens]
-    forming = examples.chosen.kind != KINDS.index("random")
+    forming = _forming(examples)
     labels = label_features(examples.chosen.feature, forming, facts, promoted)
     return {
         "feature": tables.feature_table(name, state, shares, bias, logits, examples),
@@ -205,14 +206,21 @@ def _tables_of(
     }
 
 
-def _facts(corpus: Corpus, examples: Examples, words: NDArray[Any]) -> Facts:
-    """What label rules look at."""
+def _forming(examples: Examples) -> NDArray[Any]:
+    """Which examples form labels; the others, spread evenly over activations, judge them."""
+    kind = examples.chosen.kind
+    every_other_top = (kind == KINDS.index("top")) & (examples.rank % 2 == 0)
+    return every_other_top | (kind == KINDS.index("random"))
+
+
+def _facts(corpus: Corpus, examples: Examples, words: NDArray[Any], start: int) -> Facts:
+    """What label rules look at; positions before `start` hold no word of the text."""
     contexts, chosen, found = corpus.mine, examples.chosen, examples.attributed
     strongest = np.where(found.src_dfa > 0, found.src_dfa, -np.inf).argmax(1)
     source = np.take_along_axis(found.src_pos, strongest[:, None], 1)[:, 0].astype(np.int64)
 
     def word_at(pos: NDArray[Any]) -> NDArray[Any]:
-        inside = (pos >= 0) & (pos < contexts.length[chosen.ctx])
+        inside = (pos >= start) & (pos < contexts.length[chosen.ctx])
         safe = np.clip(pos, 0, contexts.tokens.shape[1] - 1)
         return np.where(inside, words[contexts.tokens[chosen.ctx, safe]], "")
 
