@@ -12,11 +12,14 @@ from app.web import url
 from app.web.views import feature, head, home, jump, search
 from app.web.widgets import here
 from app.web.widgets.frame import show_error, show_frame, show_newer, tell_browser
+from app.web.widgets.write import me
 from atlas.api import Atlas
 from atlas.errors import AtlasError
 
 T = TypeVar("T")
 
+# Page, as it stands in the URL, to its title and view. (A bare string here, in the file that
+# Streamlit runs, would be drawn on the page.)
 VIEWS: dict[str, tuple[str, Callable[[Atlas], None]]] = {
     "": ("feature-atlas", home.render),
     "search": ("Search", search.render),
@@ -24,7 +27,6 @@ VIEWS: dict[str, tuple[str, Callable[[Atlas], None]]] = {
     "head": ("Head", head.render),
     "jump": ("Jump", jump.render),
 }
-"""Page, as it stands in the URL, to its title and view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def show_page(name: str, settings: Settings) -> None:
         shown_atlas = atlas
         _told(lambda: VIEWS[name][1](shown_atlas))
     pin = url.moved(given, newest) if newest and url.SNAPSHOT not in given else ""
-    tell_browser(given, here.going() or pin)
+    tell_browser(given, here.going() or pin, me())
 
 
 def _told(work: Callable[[], T]) -> T | None:

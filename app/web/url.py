@@ -7,10 +7,9 @@ is its exact inverse. Anything else in a URL is refused by name, never guessed a
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from functools import cache
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 from atlas.errors import AtlasError, QueryError
 from atlas.ids import FeatureId, HeadId, Id, ModelId, SaeId, parse_feature, parse_head, parse_sae
@@ -175,6 +174,14 @@ def moved(parameters: Mapping[str, Sequence[str]], snapshot: str) -> str:
     return "?" + urlencode([*pairs, (SNAPSHOT, snapshot)], safe="/:,")
 
 
+def search_of(text: str) -> Query:
+    """The search that a saved URL spells. Raises QueryError when it is no search."""
+    page, _, rest = text.partition("?")
+    if page.rsplit("/")[-1] != "search":
+        raise QueryError(f"not the URL of a search: {_short(text)!r}", "it begins with search?")
+    return parse(Query, parse_qs(rest, keep_blank_values=True))
+
+
 def snapshot_of(parameters: Mapping[str, Sequence[str]]) -> str | None:
     """The snapshot that a URL names. Raises QueryError when it is no snapshot's name."""
     given = parameters.get(SNAPSHOT)
@@ -215,8 +222,7 @@ def _text(value: object) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-@cache
-def _types(kind: type) -> dict[str, Any]:
+def _types(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 

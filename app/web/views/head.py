@@ -7,13 +7,39 @@ from markupsafe import Markup
 from app.web.url import AtCompare, AtHead, AtHeads
 from app.web.widgets import here
 from app.web.widgets.bars import bar
+from app.web.widgets.claims import show_claims
 from app.web.widgets.frame import empty
 from app.web.widgets.hits import title
 from app.web.widgets.html import a, a_id, html, join, show
-from app.web.widgets.text import count, fixed, percent
+from app.web.widgets.notes import show_notes
+from app.web.widgets.table import Column, table
+from app.web.widgets.text import count, density, fixed, percent
 from atlas.api import Atlas
 from atlas.ids import HeadId
-from atlas.types import Head, HeadFeature, HeadMetric, Model, Query
+from atlas.types import Head, HeadBy, HeadFeature, HeadMetric, Model, Query
+
+_WAYS: dict[HeadBy, str] = {"measured": "by measured share", "weights": "by weight share"}
+_KEY = Markup(
+    '<span class="swatch src"></span>measured share: mean |DFA| of this head over that of all heads'
+    ' &ensp; <span class="swatch w"></span>weight share: norm of its decoder slice'
+)
+_METRICS = (
+    Column("metric"),
+    Column("condition"),
+    Column("value", True),
+    Column("95 % interval", True),
+    Column("n", True, "positions or contexts it was measured on"),
+)
+_FEATURES = (
+    Column("feature", width="16%"),
+    Column("title"),
+    Column("", width="18%"),
+    Column("measured", True),
+    Column("weights", True),
+    Column("wins", True, "share of firings in which this head gives most"),
+    Column("density", True, "share of tokens the feature fires on"),
+    Column("firings", True),
+)
 
 
 def render(atlas: Atlas) -> None:
@@ -22,6 +48,7 @@ def render(atlas: Atlas) -> None:
     head = atlas.head(place.id, by=place.by)
     show(_crumbs(head, atlas.model(head.id.model), snapshot), _top(head, snapshot))
     show(_features(place, head, snapshot))
+    show_notes(atlas, head.id, lambda notes, name: show_claims(atlas, head, notes, name))
 
 
 def _crumbs(head: Head, model: Model, snapshot: str) -> Markup:
@@ -50,7 +77,8 @@ def _top(head: Head, snapshot: str) -> Markup:
     )
     return html(
         '<div class="two"><div><p class="id soft">{}</p><h1>Layer {}, head {}</h1>'
-        '<div class="figures">{}</div><p class="small">{}</p></div><div><h3>Metrics</h3>{}</div></div>',
+        '<div class="figures">{}</div><p class="small">{}</p></div>'
+        "<div><h3>Metrics</h3>{}</div></div>",
         str(name),
         name.layer,
         name.head,
@@ -62,29 +90,15 @@ def _top(head: Head, snapshot: str) -> Markup:
 
 def _metrics(metrics: Sequence[HeadMetric]) -> Markup:
     if not metrics:
-        return empty(
-            "No metrics of this head.",
-            html(
-                "Run <code>atlas study head-metrics</code> on the model, then publish its bundle."
-            ),
-        )
-    lines = join(
-        html(
-            '<tr><td>{}</td><td class="soft">{}</td><td class="n">{}</td><td class="n soft">{}</td>'
-            '<td class="n soft">{}</td></tr>',
-            one.metric.replace("_", " "),
-            one.condition.replace("_", " "),
-            fixed(one.value),
-            f"{fixed(one.interval.low)} to {fixed(one.interval.high)}" if one.interval else "",
-            count(one.n),
-        )
-        for one in metrics
-    )
-    return html(
-        '<table><tr><th>metric</th><th>condition</th><th class="n">value</th>'
-        '<th class="n">95 % interval</th><th class="n">n</th></tr>{}</table>',
-        lines,
-    )
+        todo = html("Run <code>atlas study head-metrics</code>, then publish its bundle.")
+        return empty("No metrics of this head yet.", todo)
+    return table(_METRICS, map(_metric, metrics))
+
+
+def _metric(one: HeadMetric) -> Sequence[object]:
+    within = f"{fixed(one.interval.low)} to {fixed(one.interval.high)}" if one.interval else "–"
+    name, condition = (words.replace("_", " ") for words in (one.metric, one.condition))
+    return name, condition, fixed(one.value), within, count(one.n)
 
 
 def _features(place: AtHead, head: Head, snapshot: str) -> Markup:
@@ -95,32 +109,27 @@ def _features(place: AtHead, head: Head, snapshot: str) -> Markup:
         )
     ways = join(
         a(AtHead(head.id, way), words, snapshot, "chip on" if way == place.by else "chip")
-        for way, words in (("measured", "by measured share"), ("weights", "by weight share"))
+        for way, words in _WAYS.items()
     )
     return html(
-        '<h2>Features it writes <span class="row" style="display:inline-flex">{}</span></h2>'
-        '<div class="scroll"><table><tr><th>feature</th><th>title</th><th style="width:18%">{}</th>'
-        '<th class="n">measured</th><th class="n">weights</th><th class="n">wins</th>'
-        '<th class="n">density</th><th class="n">firings</th></tr>{}</table></div>',
+        '<div class="row far"><h2>Features it writes</h2><span class="row">{}</span></div>'
+        '<p class="tiny soft">{}</p>{}',
         ways,
-        Markup('<span class="swatch src"></span>measured, <span class="swatch w"></span>weights'),
-        join(_feature(one, snapshot) for one in head.features),
+        _KEY,
+        table(_FEATURES, (_feature(one, snapshot) for one in head.features)),
     )
 
 
-def _feature(one: HeadFeature, snapshot: str) -> Markup:
+def _feature(one: HeadFeature, snapshot: str) -> Sequence[object]:
     row, share = one.row, one.share
     flag = Markup(' <span class="chip warn">disagree</span>') if row.disagree else ""
-    return html(
-        '<tr><td>{}</td><td>{}{}</td><td>{}</td><td class="n">{}</td><td class="n">{}</td>'
-        '<td class="n">{}</td><td class="n">{}</td><td class="n">{}</td></tr>',
+    return (
         a_id(row.id, snapshot),
-        title(row),
-        flag,
+        html("{}{}", title(row), flag),
         bar(share.dfa_share, share.weight_share),
         percent(share.dfa_share),
         percent(share.weight_share),
         percent(share.won),
-        percent(row.density),
+        density(row.density),
         count(row.firings),
     )

@@ -37,6 +37,7 @@ def top_head(row: FeatureRow, snapshot: str) -> Markup:
     )
 
 
+_MANY, _SHOWN = 16, 10
 _DISAGREE = "weights and measurement name different heads, and differ by more than 0.25"
 _KEY = Markup(
     '<div class="headbar key"><span></span>'
@@ -49,9 +50,22 @@ _KEY = Markup(
 
 
 def head_bars(feature: Feature, snapshot: str) -> Markup:
-    """All heads of a feature's layer, measured share in front of weight share."""
-    lines = [_head_bar(feature, share, snapshot) for share in feature.heads]
-    return html('<div class="heads">{}{}</div>', _KEY, join(lines))
+    """All heads of a feature's layer, measured share in front of weight share.
+
+    In a layer of many heads those that give least are folded away.
+    """
+    heads = sorted(feature.heads, key=lambda share: -(share.dfa_share or share.weight_share))
+    shown = {share.head for share in heads[:_SHOWN]} if len(heads) > _MANY else None
+    lines = {share.head: _head_bar(feature, share, snapshot) for share in feature.heads}
+    if shown is None:
+        return html('<div class="heads">{}{}</div>', _KEY, join(lines.values()))
+    return html(
+        '<div class="heads">{}{}<details><summary>{} more heads</summary>{}</details></div>',
+        _KEY,
+        join(line for head, line in lines.items() if head in shown),
+        len(lines) - len(shown),
+        join(line for head, line in lines.items() if head not in shown),
+    )
 
 
 def _head_bar(feature: Feature, share: HeadShare, snapshot: str) -> Markup:

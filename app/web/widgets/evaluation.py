@@ -6,25 +6,28 @@ from markupsafe import Markup
 
 from app.web.url import AtSae
 from app.web.widgets.frame import empty
-from app.web.widgets.html import a, html, join
+from app.web.widgets.html import a, html
+from app.web.widgets.table import Column, table
 from app.web.widgets.text import count, fixed, percent
-from atlas.types import Evaluation, Query, Sae
+from atlas.types import Evaluation, Interval, Query, Sae
 
 _WITHHELD = html(
-    '<span class="soft" title="Taking z away costs no more than noise, so the ratio means nothing">'
-    "withheld</span>"
+    '<span class="soft" title="withheld: taking z away costs no more than noise, so the ratio'
+    ' would mean nothing">withheld</span>'
 )
-_HEAD = Markup(
-    '<tr><th>SAE</th><th class="n">live features</th>'
-    '<th class="n" title="Mean features firing per token">L0</th>'
-    '<th class="n" title="Fraction of variance unexplained">FVU</th>'
-    '<th class="n" title="Loss per token of the untouched model, nats">CE clean</th>'
-    '<th class="n" title="Loss with z replaced by its reconstruction">CE SAE</th>'
-    '<th class="n" title="Loss with z set to its mean">CE mean</th>'
-    '<th class="n" title="Loss with z set to zero">CE zero</th>'
-    '<th class="n" title="Share of the loss of zeroing z that the SAE wins back">recovered, zero</th>'
-    '<th class="n" title="Share of the loss of averaging z that the SAE wins back">recovered, mean</th>'
-    '<th class="n" title="Features that never fired at the end of training">dead</th></tr>'
+_NOT = html('<span class="soft">not evaluated</span>')
+_COLUMNS = (
+    Column("SAE"),
+    Column("live features", True, "features that fired at least once while mining"),
+    Column("L0", True, "mean number of features that fire per token"),
+    Column("FVU", True, "fraction of variance unexplained"),
+    Column("CE clean", True, "loss per token of the untouched model, nats"),
+    Column("CE SAE", True, "loss with z replaced by its reconstruction"),
+    Column("CE mean", True, "loss with z set to its mean"),
+    Column("CE zero", True, "loss with z set to zero"),
+    Column("recovered of zero", True, "share of what zeroing z costs that the SAE wins back"),
+    Column("recovered of mean", True, "share of what averaging z costs that the SAE wins back"),
+    Column("dead", True, "features that never fired at the end of training"),
 )
 
 
@@ -32,37 +35,34 @@ def evaluations(saes: Sequence[Sae], snapshot: str) -> Markup:
     """One line per SAE."""
     if not saes:
         return empty("This model has no SAE here.", "Run `atlas ingest` with it, then publish.")
-    lines = join(_line(sae, snapshot) for sae in saes)
-    return html('<div class="scroll"><table>{}{}</table></div>', _HEAD, lines)
+    return table(_COLUMNS, (_line(sae, snapshot) for sae in saes))
 
 
-def _line(sae: Sae, snapshot: str) -> Markup:
-    cells = _cells(sae.evaluation) if sae.evaluation else html('<td colspan="9">{}</td>', _NOT)
-    return html(
-        '<tr><td>{}</td><td class="n">{} <span class="soft">of {}</span></td>{}</tr>',
+def _line(sae: Sae, snapshot: str) -> Sequence[object]:
+    alive = a(Query(sae=str(sae.id)), count(sae.alive), snapshot)
+    return (
         a(AtSae(sae.id), str(sae.id), snapshot, "id"),
-        a(Query(sae=str(sae.id)), count(sae.alive), snapshot),
-        count(sae.d_sae),
-        cells,
+        html('{} <span class="soft">of {}</span>', alive, count(sae.d_sae)),
+        *(_cells(sae.evaluation) if sae.evaluation else (_NOT, *[""] * 8)),
     )
 
 
-_NOT = html('<span class="soft">imported, not evaluated</span>')
-
-
-def _cells(one: Evaluation) -> Markup:
-    recovered = [
-        _WITHHELD if share is None else percent(share)
-        for share in (one.recovered_zero, one.recovered_mean)
-    ]
-    values = (
+def _cells(one: Evaluation) -> Sequence[object]:
+    return (
         fixed(one.l0, 1),
         fixed(one.fvu, 3),
         fixed(one.ce_clean, 4),
-        fixed(one.ce_sae, 4),
-        fixed(one.ce_mean, 4),
-        fixed(one.ce_zero, 4),
-        *recovered,
+        _cost(one.ce_sae, one.sae_cost),
+        _cost(one.ce_mean, one.mean_cost),
+        _cost(one.ce_zero, one.zero_cost),
+        *(
+            _WITHHELD if share is None else percent(share)
+            for share in (one.recovered_zero, one.recovered_mean)
+        ),
         percent(one.dead_share),
     )
-    return join(html('<td class="n">{}</td>', value) for value in values)
+
+
+def _cost(loss: float, cost: Interval) -> Markup:
+    words = f"costs {fixed(cost.low, 4)} to {fixed(cost.high, 4)} nats more than the clean model"
+    return html('<span title="{}, 95 % interval">{}</span>', words, fixed(loss, 4))

@@ -7,7 +7,7 @@ import streamlit as st
 from markupsafe import Markup
 
 from app.web.url import AtCompare, AtHeads, AtHome, AtNotes, AtRuns, AtSql, Place, link
-from app.web.widgets.html import a, html, join, show
+from app.web.widgets.html import a, html, join, prose, show
 from atlas.errors import AtlasError
 from atlas.types import Query
 
@@ -66,11 +66,11 @@ def show_newer(snapshot: str, newest: str, there: str) -> None:
 
 def show_error(error: AtlasError) -> None:
     """A message and the way out."""
-    hint = html("<p>{}</p>", _sentence(error.hint)) if error.hint else ""
+    hint = html("<p>{}</p>", prose(_sentence(error.hint))) if error.hint else ""
     show(
         html(
             '<div class="notice" role="alert"><p><b>{}</b></p>{}</div>',
-            _sentence(error.message),
+            prose(_sentence(error.message)),
             hint,
         )
     )
@@ -78,7 +78,8 @@ def show_error(error: AtlasError) -> None:
 
 def empty(what: str, todo: str | Markup) -> Markup:
     """What stands where there is nothing: that there is nothing, and what to do about it."""
-    return html('<div class="empty"><b>{}</b> {}</div>', what, todo)
+    then = todo if isinstance(todo, Markup) else prose(todo)
+    return html('<div class="empty"><b>{}</b> {}</div>', what, then)
 
 
 def tell_browser(given: Mapping[str, Sequence[str]], replace: str, author: str = "") -> None:

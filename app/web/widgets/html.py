@@ -51,5 +51,11 @@ def a_id(name: Id, snapshot: str, text: str = "", kind: str = "id") -> Markup:
     return a(at(name), text or str(name), snapshot, kind, str(name) if text else "")
 
 
+def prose(text: str) -> Markup:
+    """A message with what stands in `backticks` set as code."""
+    parts = text.split("`")
+    return join(html("<code>{}</code>" if n % 2 else "{}", part) for n, part in enumerate(parts))
+
+
 def _value(value: object) -> object:
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from datetime import datetime
+from math import floor, log10
 
 from atlas.store.vocab import readable
 
@@ -70,13 +71,22 @@ def fixed(x: float | None, digits: int = 3) -> str:
 
 
 def percent(x: float | None) -> str:
-    """A share as a percentage: whole from ten on, two significant digits below."""
+    """A share as a percentage: whole from ten on, one digit below."""
     if x is None:
         return "–"
     value = 100 * x
+    if 0 < value < 0.05:
+        return "<0.1 %"
+    return f"{value:.0f} %" if value >= 9.95 or value == 0 else f"{value:.1f} %"
+
+
+def density(x: float) -> str:
+    """A share that may be tiny, as a percentage with two significant digits."""
+    value = 100 * x
     if value == 0 or value >= 9.95:
         return f"{value:.0f} %"
-    return f"{value:.2g} %" if value >= 0.001 else f"{value:.0e} %"
+    places = max(0, 1 - floor(log10(value)))
+    return f"{value:.{places}f} %"
 
 
 def when(moment: datetime) -> str:

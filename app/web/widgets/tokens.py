@@ -18,7 +18,7 @@ def opacity(value: float, scale: float) -> float:
 
 
 def snippet(example: Example, before: int = 12, after: int = 5) -> Markup:
-    """The tokens around where the feature fires, and the strongest source when it is further off."""
+    """The tokens around where the feature fires, with the strongest source."""
     first, last = max(0, example.pos - before), min(len(example.tokens), example.pos + after + 1)
     acts = dict(example.acts)
     sources = {source.pos: source.dfa for source in example.sources if source.dfa > 0}
