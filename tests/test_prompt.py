@@ -215,10 +215,14 @@ def test_edits_that_change_nothing_change_nothing(explorer):
 
 
 def test_an_edit_at_one_position_leaves_earlier_losses_alone(explorer):
-    edit = Edit(HeadId("tiny-llama", 0, 1), "scale", 3.0, positions=(4,))
+    edit = Edit(HeadId("tiny-llama", 0, 1), "scale", 3.0, positions=(4, 4))
     found = explorer.ablate(TEXT, [edit], pos=5)
     assert found.loss_after[:4] == found.loss_before[:4]
     assert found.loss_after[4] != found.loss_before[4]
+    once, twice = (
+        explorer.ablate(TEXT, [Edit(FEATURE, "set", 2.0, pos)]) for pos in ((4,), (4, 4))
+    )
+    assert once.loss_after == twice.loss_after
 
 
 def test_the_mean_is_that_of_the_reference_text_without_its_first_token(explorer):
@@ -281,6 +285,7 @@ def test_one_token_is_a_prompt(explorer):
         ("a\ud800", r"character 1 is the control character U\+D800"),
         ([3, VOCAB], f"token {VOCAB} is outside the vocabulary"),
         ([-1], "token -1 is outside the vocabulary"),
+        (["a"], "token 'a' is outside the vocabulary"),
     ],
 )
 def test_a_bad_prompt_is_refused_with_the_reason(explorer, text, message):
@@ -311,6 +316,7 @@ def test_unusual_text_is_run(explorer, text):
         (lambda e: e.step(TEXT, FEATURE, 2, 3), QueryError, "position 3 comes after 2"),
         (lambda e: e.graph(TEXT, FEATURE, depth=9), QueryError, "depth is 0 to 4"),
         (lambda e: e.graph(TEXT, FEATURE, top=0), QueryError, "top 1 to 25"),
+        (lambda e: e.features(TEXT, top=-1), QueryError, "top -1 cannot be listed"),
         (lambda e: e.features(TEXT, set="z"), NotFound, "no SAE set z. there are a, b"),
         (lambda e: e.qk(TEXT, 7, 0, 1, 1), ModelError, "no layer 7"),
         (lambda e: e.qk(TEXT, 1, 4, 1, 1), ModelError, "no head 4"),
@@ -324,6 +330,7 @@ def test_unusual_text_is_run(explorer, text):
         (lambda e: edit(e, FEATURE, "kill"), QueryError, "unknown edit 'kill'"),
         (lambda e: edit(e, FEATURE, "set", value=math.nan), QueryError, "the value nan"),
         (lambda e: edit(e, FEATURE, "zero", positions=(70,)), QueryError, "no position 70"),
+        (lambda e: edit(e, FEATURE, "zero", positions=()), QueryError, "has no position"),
         (lambda e: edit(e, FEATURE, "resample", reference="a"), QueryError, "longer one"),
     ],
 )
