@@ -300,9 +300,9 @@ def _print(thing: Any, as_json: bool, text: Callable[[], None]) -> None:
     if not as_json:
         text()
         return
-    from app.plain import to_json
+    from atlas.wire import plain
 
-    sys.stdout.write(to_json(thing) + "\n")
+    sys.stdout.write(json.dumps(plain(thing), indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -209,8 +209,9 @@ def _tables_of(
 def _forming(examples: Examples) -> NDArray[Any]:
     """Which examples form labels; the others, spread evenly over activations, judge them."""
     kind = examples.chosen.kind
-    every_other_top = (kind == KINDS.index("top")) & (examples.rank % 2 == 0)
-    return every_other_top | (kind == KINDS.index("random"))
+    every_other_top: NDArray[Any] = (kind == KINDS.index("top")) & (examples.rank % 2 == 0)
+    forming: NDArray[Any] = every_other_top | (kind == KINDS.index("random"))
+    return forming
 
 
 def _facts(corpus: Corpus, examples: Examples, words: NDArray[Any], start: int) -> Facts:
