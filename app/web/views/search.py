@@ -138,12 +138,12 @@ def _short(name: str, value: str) -> str:
 
 
 _BY = {"measured": "measured", "weights": "by weights"}
-_DISAGREE = {"": "any", "yes": "disagree", "no": "agree"}
-_DEAD = {"": "left out", "yes": "shown"}
+_DISAGREE = {"": "any", "true": "disagree", "false": "agree"}
+_DEAD = {"": "left out", "true": "shown"}
 
 
 def _filters(query: Query, snapshot: str) -> Markup:
-    disagree = {None: "", True: "yes", False: "no"}[query.disagree]
+    disagree = {None: "", True: "true", False: "false"}[query.disagree]
     of_head = [
         choice("head_by", "head's share", _BY, query.head_by, unset="measured"),
         box("head_min", "head gives at least", query.head_min),
@@ -159,7 +159,7 @@ def _filters(query: Query, snapshot: str) -> Markup:
         box("density_max", "density at most", query.density_max, "0.1"),
         box("tag", "tag", query.tag),
         choice("disagree", "weights and measurement", _DISAGREE, disagree, unset=""),
-        choice("dead", "features that never fired", _DEAD, "yes" if query.dead else "", unset=""),
+        choice("dead", "features that never fired", _DEAD, "true" if query.dead else "", unset=""),
         Markup("<button>Apply</button>"),
     )
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from app.web.url import AtCompare, AtHeads, AtHome, AtNotes, AtRuns, AtSql, Place, link
 from app.web.widgets.html import a, html, join, prose, show
 from atlas.errors import AtlasError
-from atlas.types import Query
+from atlas.types import PairQuery, Query
 
 _HERE = Path(__file__).parent
 _LINKS = st.components.v2.component(
@@ -17,6 +17,7 @@ _LINKS = st.components.v2.component(
 )
 _PAGES: dict[str, Place] = {
     "Search": Query(),
+    "Pairs": PairQuery(),
     "Heads": AtHeads(),
     "Compare": AtCompare(),
     "SQL": AtSql(),
@@ -52,14 +53,28 @@ def show_frame(here: str, snapshot: str) -> None:
 
 
 def show_newer(snapshot: str, newest: str, there: str) -> None:
-    """Say that the snapshot shown is not the newest; `there` is this page in the newest."""
+    """Say that the snapshot shown, if any, is not the newest; `there` is this page in that."""
+    words = html("This is snapshot <b>{}</b>, and there is a newer one: ", snapshot)
     show(
         html(
-            '<div class="notice"><p>This is snapshot <b>{}</b>. There is a newer one: '
-            '<a href="{}" target="_self">this page in {}</a>.</p></div>',
-            snapshot,
+            '<div class="notice"><p>{}<a href="{}" target="_self">this page in {}</a></p></div>',
+            words if snapshot else "Go on with ",
             there,
             newest,
+        )
+    )
+
+
+def show_foot(snapshot: str, json: str) -> None:
+    """What ends a page: the snapshot, and the page's content as JSON where the API is served."""
+    as_json = html('<a href="{}" target="_blank">this page as JSON</a>', json) if json else ""
+    words = "The address of this page shows the same thing to anybody."
+    show(
+        html(
+            '<div class="foot"><span>snapshot {}</span><span>{}</span>{}</div>',
+            snapshot,
+            words,
+            as_json,
         )
     )
 

@@ -37,12 +37,18 @@ function onChange(event) {
   event.target.closest?.("select[data-now]")?.form.requestSubmit();
 }
 
+function onKey(event) {
+  const isRun = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+  if (isRun) event.target.closest?.(".stHtml textarea")?.form.requestSubmit();
+}
+
 export default function ({ data }) {
   if (!window.atlasLinks) {
     window.atlasLinks = true;
     document.addEventListener("click", onClick);
     document.addEventListener("submit", onSubmit);
     document.addEventListener("change", onChange);
+    document.addEventListener("keydown", onKey);
   }
   if (data.author) {
     const author = encodeURIComponent(data.author);
