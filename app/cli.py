@@ -22,7 +22,9 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="An atlas of attention heads and of the SAE features on their outputs.",
 )
-out = Console(highlight=False, soft_wrap=True)
+# Tables in a file or a pipe are not folded to the width of a terminal that is not there.
+_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.http.answer import FRESH, OfNotes
 from app.http.author import Author, author_of
 from app.http.body import body_of, json_body, text_body
-from app.http.document import GIVEN, SCHEMAS, answers, taken
+from app.http.document import GIVEN, answers, taken
 from app.http.errors import JSON
 from app.http.parameters import LARGEST, link
 from atlas import note_types as notes

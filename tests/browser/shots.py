@@ -45,7 +45,9 @@ def pages(atlas: Atlas) -> dict[str, str]:
         "compare-features": AtCompare(str(name), str(neighbour)),
         "compare-heads": AtCompare(str(head), str(HeadId(head.model, head.layer, 0))),
         "sql": AtSql(),
-        "sql-result": AtSql(recipe.sql, {one.name: written(one.default) for one in recipe.parameters}),
+        "sql-result": AtSql(
+            recipe.sql, {one.name: written(one.default) for one in recipe.parameters}
+        ),
         "pairs": PairQuery(),
         "pairs-found": PairQuery(distance_min=1, distance_max=1),
         "runs": AtRuns(),
