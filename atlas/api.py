@@ -1,13 +1,14 @@
 """Class Atlas: the one object that pages, notebooks, the command line and the HTTP API hold."""
 
 import random
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 
 from atlas import compare
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
-from atlas.store import find, heads, pairs
-from atlas.store.evidence import Evidence, Reader, open_store
+from atlas.store import find, heads, pairs, snapshots
+from atlas.store.evidence import Evidence, Reader, Still, open_store
 from atlas.store.heads import FEATURES
 from atlas.store.notes import Notes
 from atlas.types import (
@@ -77,6 +78,21 @@ class Atlas:
     def snapshot(self) -> Snapshot:
         """The snapshot that answers now."""
         return self.evidence.snapshot
+
+    def snapshots(self) -> tuple[str, ...]:
+        """Names of the snapshots that are kept, newest first, readable or not."""
+        return tuple(f"{number:06d}" for number in snapshots.numbers(self.store))
+
+    def at(self, snapshot: str | None = None) -> "Atlas":
+        """This atlas held at one snapshot: the one that answers now, or another by name.
+
+        Raises:
+            StoreError: there is no such snapshot, or it cannot be served.
+        """
+        held, now = copy(self), self.evidence
+        here = snapshot in (None, now.snapshot.name)
+        held._reader = Still(now) if here else open_store(self.store, snapshot)
+        return held
 
     @property
     def refused(self) -> tuple[str, ...]:
