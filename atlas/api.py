@@ -1,22 +1,31 @@
 """Class Atlas: the one object that pages, notebooks, the command line and the HTTP API hold."""
 
 import random
+import threading
+from collections.abc import Iterable, Mapping
 from copy import copy
-from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from atlas import compare
+from atlas import compare, people
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
-from atlas.store import find, heads, pairs, snapshots
-from atlas.store.evidence import Evidence, Reader, Still, open_store
+from atlas.prompt_types import Features
+from atlas.store import features, find, heads, pairs, snapshots
+from atlas.store.describe import TablePage
+from atlas.store.evidence import Evidence
 from atlas.store.heads import FEATURES
 from atlas.store.notes import Notes
+from atlas.store.reader import Reader, Still, open_store
+from atlas.store.recipes import Recipe, cookbook
+from atlas.store.sql import Parameters, SqlService
 from atlas.types import (
     Bins,
     Context,
+    Example,
     Feature,
     FeatureComparison,
     Head,
+    HeadBy,
     HeadComparison,
     HeadRow,
     Jump,
@@ -28,8 +37,12 @@ from atlas.types import (
     Run,
     Sae,
     Snapshot,
+    SqlResult,
     Stats,
 )
+
+if TYPE_CHECKING:
+    from atlas.prompt import Explorer
 
 
 class Atlas:
@@ -41,7 +54,8 @@ class Atlas:
 
     def __init__(self, reader: Reader, notes: Path | str) -> None:
         self._reader = reader
-        self._notes = notes
+        self._beside = _Beside(notes)
+        self._explorers: dict[str | None, Explorer] = {}
 
     @classmethod
     def open(
@@ -59,10 +73,20 @@ class Atlas:
         """
         return cls(open_store(Path(store), snapshot), notes or Path(store) / "notes.sqlite")
 
-    @cached_property
+    def close(self) -> None:
+        """End the processes and connections that were opened; the Atlas cannot be used again."""
+        self._beside.close()
+
+    def __enter__(self) -> "Atlas":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
     def notes(self) -> Notes:
         """What people wrote: tags, role claims, labels, comments, votes, collections, queries."""
-        return Notes.open(self._notes)
+        return self._beside.notes
 
     @property
     def evidence(self) -> Evidence:
@@ -99,9 +123,66 @@ class Atlas:
         """Why newer snapshots than this one are not served; normally nothing."""
         return tuple(str(one.error) for one in self.evidence.refused)
 
+    @property
+    def written(self) -> Notes | None:
+        """The notes, or None while nobody wrote any: reading alone makes no file."""
+        return self.notes if self._beside.has_notes else None
+
+    def sql(
+        self,
+        query: str,
+        parameters: Parameters = (),
+        *,
+        limit: int = 1000,
+        seconds: float | None = None,
+    ) -> SqlResult:
+        """Run one SELECT over evidence and notes, in a process of its own.
+
+        Args:
+            query: the SELECT; evidence and notes tables go by their own names.
+            parameters: values by name for `$name`, or in order for `?`.
+            limit: most rows of the result.
+            seconds: time limit, when less than the service's own.
+
+        Raises:
+            QueryError: it is refused, wrong, too long in time or too large, or too many wait.
+        """
+        return self._beside.sql.run(self.snapshot, query, parameters, limit=limit, seconds=seconds)
+
+    def schema(self) -> tuple[TablePage, ...]:
+        """Every table that SQL sees, with a sentence per column."""
+        return self.evidence.describe()
+
+    def cookbook(self) -> Mapping[str, Recipe]:
+        """Saved queries that answer research questions, by name."""
+        return cookbook()
+
+    def explorer(self, model: str | None = None, device: str = "auto") -> "Explorer":
+        """Load a model, ready to explore prompts through its SAEs; keep it for many prompts.
+
+        Raises:
+            NotFound: no such model, or several to choose from.
+            ModelError: it cannot be loaded or does not decompose.
+        """
+        # Needs torch, which a host that only serves the store does without.
+        from atlas.explore import open_explorer  # noqa: PLC0415
+
+        return open_explorer(self, model, device)
+
+    def prompt(self, text: str, model: str | None = None) -> Features:
+        """Which features fire on a text, by layer and position. Loads the model the first time.
+
+        Raises:
+            QueryError: the text is empty or too long.
+            NotFound, ModelError: as `explorer`.
+        """
+        if model not in self._explorers:
+            self._explorers[model] = self.explorer(model)
+        return self._explorers[model].features(text)
+
     def stats(self) -> Stats:
         """How much the atlas holds."""
-        return self.evidence.stats()
+        return self.evidence.stats
 
     def models(self) -> tuple[Model, ...]:
         """All models by id."""
@@ -134,23 +215,28 @@ class Atlas:
 
     def densities(self, name: str | SaeId) -> Bins:
         """Histogram of an SAE's feature densities."""
-        return self.evidence.densities(name)
+        return features.densities(self.evidence, name)
 
     def feature(self, name: str | FeatureId) -> Feature:
         """Everything about one feature."""
-        return self.evidence.feature(name)
+        return people.titled_feature(self.written, features.feature(self.evidence, name))
+
+    def strongest(self, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
+        """The strongest example of several features; one that never fired has none."""
+        return features.strongest(self.evidence, names)
 
     def random_feature(self, seed: int | None = None) -> FeatureId:
         """A feature worth looking at; another one each time unless a seed is given."""
-        return self.evidence.random_feature(random.getrandbits(32) if seed is None else seed)
+        seed = random.getrandbits(32) if seed is None else seed
+        return features.random_feature(self.evidence, seed)
 
     def heads(self, model: str) -> tuple[HeadRow, ...]:
         """All heads of a model."""
         return heads.heads(self.evidence, model)
 
-    def head(self, name: str | HeadId, limit: int = FEATURES) -> Head:
+    def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""
-        return heads.head(self.evidence, name, limit)
+        return people.titled_head(self.written, heads.head(self.evidence, name, limit, by))
 
     def context(self, number: int) -> Context:
         """One text window of the mined corpus."""
@@ -158,11 +244,14 @@ class Atlas:
 
     def vocab(self, model: str) -> tuple[str, ...]:
         """Text of every token id of a model."""
-        return self.evidence.vocab(self.evidence.model(model).id).texts
+        evidence = self.evidence
+        return evidence.vocab(evidence.model(model).id).texts
 
     def search(self, query: Query) -> Page:
         """One page of the features that meet a query."""
-        return find.find(self.evidence, query)
+        notes = self.written
+        page = find.find(self.evidence, query, people.said(notes, query))
+        return people.titled_page(notes, page)
 
     def pairs(self, query: PairQuery) -> PairPage:
         """One page of the features that have a token pair."""
@@ -186,3 +275,36 @@ class Atlas:
     def has(self, name: Id) -> bool:
         """Whether the atlas has this model, head, SAE or feature."""
         return self.evidence.has(name)
+
+
+class _Beside:
+    """What is opened beside the evidence: once for an Atlas and all that are held from it."""
+
+    def __init__(self, where: Path | str) -> None:
+        self._where = where
+        self._lock = threading.RLock()
+        self._notes: Notes | None = None
+        self._sql: SqlService | None = None
+
+    @property
+    def has_notes(self) -> bool:
+        return isinstance(self._where, str) or self._where.is_file()
+
+    @property
+    def notes(self) -> Notes:
+        with self._lock:
+            self._notes = self._notes or Notes.open(self._where)
+            return self._notes
+
+    @property
+    def sql(self) -> SqlService:
+        with self._lock:
+            self._sql = self._sql or SqlService(self.notes)
+            return self._sql
+
+    def close(self) -> None:
+        with self._lock:
+            for opened in (self._sql, self._notes):
+                if opened is not None:
+                    opened.close()
+            self._notes = self._sql = None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from atlas.ids import FeatureId, HeadId
 from atlas.store.evidence import Evidence
+from atlas.store.features import feature
 from atlas.store.heads import head, two_heads
 from atlas.types import Example, Feature, FeatureComparison, HeadComparison, Neighbour
 
@@ -15,7 +16,7 @@ def compare_features(
     evidence: Evidence, a: str | FeatureId, b: str | FeatureId
 ) -> FeatureComparison:
     """Two features, of one layer or not. Raises NotFound."""
-    first, second = evidence.feature(a), evidence.feature(b)
+    first, second = feature(evidence, a), feature(evidence, b)
     near = _neighbour(first, second) or _neighbour(second, first)
     layers = [(one.sae.id.model, one.sae.id.layer) for one in (first, second)]
     same_heads = layers[0] == layers[1]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 FILE = "progress.json"
-STALE_SECONDS = 120.0
+WINDOW = 30.0
+"""Seconds over which a rate is taken."""
 
 State = Literal["running", "done", "failed", "stopped"]
 
@@ -25,7 +27,7 @@ class Progress:
     total: float
     unit: str
     rate: float
-    """Units per second in this stage."""
+    """Units per second, lately."""
     left: float | None
     """Seconds until this stage ends; None while unknown."""
     figures: dict[str, Any]
@@ -93,7 +95,8 @@ class Reporter:
     ) -> None:
         self._folder, self._listen, self._clock, self._interval = folder, listen, clock, interval
         self._now = self._blank(run)
-        self._begun = self._told = clock()
+        self._told = clock()
+        self._recent: deque[tuple[float, float]] = deque()
 
     @staticmethod
     def _blank(run: str) -> Progress:
@@ -105,23 +108,26 @@ class Reporter:
         self._now = replace(
             self._now, stage=name, done=0, total=total, unit=unit, rate=0.0, left=None, figures={}
         )
-        self._begun = self._clock()
+        self._recent = deque([(self._clock(), 0.0)])
         self._tell()
 
     def advance(self, count: float, **figures: Any) -> None:
         """Count units done; figures replace those of the same name."""
-        done = self._now.done + count
-        seconds = max(self._clock() - self._begun, 1e-9)
-        left = (self._now.total - done) * seconds / done if done else None
-        self._now = replace(
-            self._now,
-            done=done,
-            rate=done / seconds,
-            left=None if left is None else max(left, 0.0),
-            figures={**self._now.figures, **figures},
-        )
+        done, now = self._now.done + count, self._clock()
+        rate = self._rate(now, done) if count else self._now.rate
+        left = max(self._now.total - done, 0.0) / rate if rate else None
+        figures = {**self._now.figures, **figures}
+        self._now = replace(self._now, done=done, rate=rate, left=left, figures=figures)
         if self._clock() - self._told >= self._interval or done >= self._now.total:
             self._tell()
+
+    def _rate(self, now: float, done: float) -> float:
+        """Units per second over the last WINDOW seconds."""
+        self._recent.append((now, done))
+        while len(self._recent) > 2 and self._recent[0][0] < now - WINDOW:
+            self._recent.popleft()
+        begun, before = self._recent[0]
+        return (done - before) / max(now - begun, 1e-9)
 
     def end(self, state: State, message: str = "") -> None:
         """Say how the run ended."""

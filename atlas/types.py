@@ -313,13 +313,14 @@ class Head:
     row: HeadRow
     metrics: tuple[HeadMetric, ...]
     features: tuple[HeadFeature, ...]
-    """Live features, largest measured share first."""
+    """Live features, largest share first, measured unless it was asked for by weights."""
 
     @property
     def id(self) -> HeadId:
         return self.row.id
 
 
+HeadBy = Literal["measured", "weights"]
 Sort = Literal[
     "relevance", "density", "max_act", "mean_act", "head_share", "support", "disagreement", "id"
 ]
@@ -336,7 +337,7 @@ class Query:
     layer: int | None = None
     head: int | None = None
     """Needs head_by and head_min: features to which this head gives at least that share."""
-    head_by: Literal["measured", "weights"] = "measured"
+    head_by: HeadBy = "measured"
     head_min: float = 0.25
     family: str | None = None
     tag: str | None = None
@@ -389,6 +390,8 @@ class SqlResult:
     seconds: float
     snapshot: str
     query: str
+    arrow: bytes = field(default=b"", repr=False)
+    """The same rows as an Arrow stream, which keeps their types."""
 
 
 @dataclass(frozen=True, slots=True)

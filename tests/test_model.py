@@ -61,8 +61,17 @@ def test_the_forward_pass_ends_with_the_last_layer_asked_for():
 
 @pytest.mark.parametrize("layer", [-1, 3])
 def test_a_layer_out_of_range_is_refused_with_the_range(layer):
-    with pytest.raises(ModelError, match=rf"no layer {layer}.*0 to 2"):
-        a_model("llama").check_layers([0, layer])
+    model, tokens = a_model("llama"), some_tokens()
+    for call in (
+        lambda: model.check_layers([0, layer]),
+        lambda: model.z(tokens, [0, layer]),
+        lambda: model.attention(tokens, [layer]),
+        lambda: model.losses(tokens, {layer: torch.zeros_like}),
+        lambda: model.losses_each(tokens, [{}, {layer: torch.zeros_like}]),
+        lambda: model.layer(layer),
+    ):
+        with pytest.raises(ModelError, match=rf"no layer {layer}.*0 to 2"):
+            call()
 
 
 def test_tokens_carry_no_start_token_and_the_vocabulary_gives_their_text():

@@ -6,6 +6,7 @@ maps a piece of its input to that piece's part of its output, `pull` is the tran
 what reads the output to what reads the input.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -74,17 +75,19 @@ class Internals(NamedTuple):
         return self.embed + self.position + written
 
 
-def objection(internals: Internals, layers: list[Layer], kv_head: Tensor) -> str | None:
+def objection(
+    internals: Internals, layers: Sequence[Layer], kv_head: Tensor, tolerance: float
+) -> str | None:
     """Why this model's attention is not the linear map that attribution takes it for, or None.
 
     Rebuilds z from pattern and values, the values from the residual stream, the attention's output
-    from z, and the residual stream from everything written into it. The tolerance tells structure
-    from rounding: a wrong structure is off by tens of percent.
+    from z, and the residual stream from everything written into it.
 
     Args:
         internals: of any prompt.
         layers: every layer's weights.
         kv_head: `[head]`, the key/value head that each query head reads.
+        tolerance: relative error that is still rounding.
     """
     for n, layer in enumerate(layers):
         x = internals.residual(n)
@@ -98,6 +101,6 @@ def objection(internals: Internals, layers: list[Layer], kv_head: Tensor) -> str
             (z, internals.z[n], "its attention output is not pattern times values"),
             (out, internals.attn_out[n], "what its heads write is not a linear map of their z"),
         ):
-            if (rebuilt - real).norm() > 0.02 * real.norm():
+            if (rebuilt - real).norm() > tolerance * real.norm():
                 return f"layer {n}: {what}"
     return None

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from atlas.lens.frozen import Internals, Layer
-from atlas.lens.sae import Sae, decode, encode
+from atlas.lens.sae import Sae, encode
+from atlas.prompt_types import Kind
 
-KINDS = ("embedding", "position", "mlp", "attention", "error", "bias", "feature")
+KINDS: tuple[Kind, ...] = ("embedding", "position", "mlp", "attention", "error", "bias", "feature")
 """Kinds of pieces; `attention` is a layer's whole z where no SAE splits it."""
 EMBEDDING, POSITION, MLP, ATTENTION, ERROR, BIAS, FEATURE = range(7)
 
@@ -43,7 +44,13 @@ def look(z: Tensor, sae: Sae | None) -> Lens:
         return Lens(z[:0], torch.zeros_like(z[0]), none, none, z.new_zeros(0), z)
     acts = encode(sae, z)
     pos, feature = acts.nonzero(as_tuple=True)
-    return Lens(sae.w_dec, sae.b_dec, pos, feature, acts[pos, feature], z - decode(sae, acts))
+    act = acts[pos, feature]
+    l0 = (acts > 0).sum(1)
+    # The sum over firing features only: a product with all of w_dec costs ten times as much.
+    decoded = torch.nn.functional.embedding_bag(
+        feature, sae.w_dec, l0.cumsum(0) - l0, mode="sum", per_sample_weights=act
+    )
+    return Lens(sae.w_dec, sae.b_dec, pos, feature, act, z - sae.b_dec - decoded)
 
 
 class Pieces(NamedTuple):
@@ -98,14 +105,19 @@ def attribute(
     mlp = torch.einsum("rpd,lpd->rlp", reads, internals.mlp_out[:below])
     rest = reads.new_zeros(2, n_reads, len(lenses), n_pos)
     features = [reads.new_zeros(n_reads, len(lens.pos)) for lens in lenses]
+    # Two buffers for all layers: fresh ones of this size cost more than the arithmetic.
+    most = max(len(lens.pos) for lens in lenses)
+    directions, read = reads.new_empty(2, most, lenses[0].error.shape[1])
     for n, (layer, lens) in enumerate(zip(layers[:below], lenses[:below], strict=True)):
         written = layer.post.pull(reads, internals.post_scale[n])
         read_z = written @ layer.w_o.flatten(0, 1).T  # [reader, pos, d_in]
         rest[0, :, n] = (read_z * lens.error).sum(-1)
         rest[1, :, n] = read_z @ lens.b_dec + written @ layer.b_o + reads @ layer.post.bias
-        directions = lens.w_dec[lens.feature]
+        of, by = directions[: len(lens.pos)], read[: len(lens.pos)]
+        torch.index_select(lens.w_dec, 0, lens.feature, out=of)
         for reader in range(n_reads):
-            features[n][reader] = (read_z[reader][lens.pos] * directions).sum(-1) * lens.act
+            torch.index_select(read_z[reader], 0, lens.pos, out=by)
+            features[n][reader] = by.mul_(of).sum(-1) * lens.act
     later = reads.new_zeros(n_reads, (len(lenses) - below) * n_pos)
     return torch.cat(
         [embedding, position, mlp.flatten(1), later, *rest.flatten(2), *features], dim=1

@@ -1,9 +1,6 @@
 """A loaded language model: forward passes, what they compute on the way, edits of z."""
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,13 +9,9 @@ from torch import Tensor
 from atlas import types
 from atlas.errors import ModelError
 from atlas.lens.frozen import Internals, Layer, Norm, objection
+from atlas.lens.qk import Scoring
 from atlas.model import weights
-
-Replace = Callable[[Tensor], Tensor]
-"""Edits z `[batch, pos, head, d_head]` of one layer."""
-
-Edits = Mapping[int, Replace]
-"""Layer to what replaces its z."""
+from atlas.model.passes import Edits, Passes, hook_name
 
 
 class Attention(NamedTuple):
@@ -40,10 +33,6 @@ _SCALES = {"ln1.hook_scale": "norm_scale", "ln1_post.hook_scale": "post_scale"}
 """Hooks of a block and the fields of Internals they fill; not every family has both norms."""
 
 
-class _Enough(Exception):  # noqa: N818 (no error: everything asked for has been seen)
-    """Ends a forward pass early."""
-
-
 class LanguageModel:
     """A loaded model: runs tokens, gives attention internals, takes edits of z.
 
@@ -54,7 +43,7 @@ class LanguageModel:
         self.bridge = bridge
         self.info = info
         self.device = device
-        self._lock = threading.RLock()
+        self._passes = Passes(bridge, info, device)
 
     @property
     def d_in(self) -> int:
@@ -72,14 +61,14 @@ class LanguageModel:
         """Most tokens the model takes at once."""
         return int(self.bridge.cfg.n_ctx)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are kept in."""
+        return self.bridge.W_U.dtype  # type: ignore[no-any-return]
+
     def check_layers(self, layers: Sequence[int]) -> None:
         """Raise ModelError when the model lacks one of `layers`."""
-        for layer in layers:
-            if not 0 <= layer < self.info.n_layers:
-                raise ModelError(
-                    f"model {self.info.id} has no layer {layer}",
-                    f"its layers are 0 to {self.info.n_layers - 1}",
-                )
+        self._passes.check_layers(layers)
 
     @property
     def tokenizer(self) -> Any:
@@ -115,16 +104,20 @@ class LanguageModel:
         Returns:
             Layer to `[batch, pos, head, d_head]`.
         """
-        kept, _ = self._run(tokens, [_hook(layer, "attn.hook_z") for layer in layers], whole=False)
-        return {layer: kept[_hook(layer, "attn.hook_z")] for layer in layers}
+        kept, _ = self._passes.run(
+            tokens, [hook_name(layer, "attn.hook_z") for layer in layers], whole=False
+        )
+        return {layer: kept[hook_name(layer, "attn.hook_z")] for layer in layers}
 
     @torch.no_grad()
     def attention(self, tokens: Tensor, layers: Sequence[int]) -> dict[int, Attention]:
         """z, values and pattern of `layers`, for `[batch, pos]` token ids."""
         parts = ["attn.hook_z", "attn.hook_v", "attn.hook_pattern"]
-        names = [_hook(layer, part) for layer in layers for part in parts]
-        kept, _ = self._run(tokens, names, whole=False)
-        return {layer: Attention(*(kept[_hook(layer, part)] for part in parts)) for layer in layers}
+        names = [hook_name(layer, part) for layer in layers for part in parts]
+        kept, _ = self._passes.run(tokens, names, whole=False)
+        return {
+            layer: Attention(*(kept[hook_name(layer, part)] for part in parts)) for layer in layers
+        }
 
     @torch.no_grad()
     def losses(self, tokens: Tensor, replace: Edits | None = None) -> Tensor:
@@ -137,7 +130,7 @@ class LanguageModel:
         Returns:
             `[batch, pos - 1]`: loss of predicting token p + 1 at position p.
         """
-        _, logits = self._run(tokens, edits=replace or {})
+        _, logits = self._passes.run(tokens, edits=replace or {})
         return _losses(logits, tokens.to(self.device))
 
     @torch.no_grad()
@@ -154,9 +147,9 @@ class LanguageModel:
             For each edit `[batch, pos - 1]`.
         """
         firsts = {min(edit) for edit in edits if edit}
-        kept, logits = self._run(
+        kept, logits = self._passes.run(
             tokens,
-            [_hook(layer, "hook_resid_pre") for layer in firsts],
+            [hook_name(layer, "hook_resid_pre") for layer in firsts],
             whole=not all(edits),
         )
         tokens = tokens.to(self.device)
@@ -164,40 +157,43 @@ class LanguageModel:
         for edit in edits:
             if edit:
                 start = min(edit)
-                entering = kept[_hook(start, "hook_resid_pre")]
-                _, logits = self._run(tokens, edits=edit, resume=(start, entering))
+                entering = kept[hook_name(start, "hook_resid_pre")]
+                _, logits = self._passes.run(tokens, edits=edit, resume=(start, entering))
             losses.append(_losses(logits, tokens))
         return losses
 
     @torch.no_grad()
     def logits(self, tokens: Tensor, replace: Edits | None = None) -> Tensor:
         """Logits `[batch, pos, vocab]` of `[batch, pos]` tokens, with z of some layers edited."""
-        return self._run(tokens, edits=replace or {})[1]
+        return self._passes.run(tokens, edits=replace or {})[1]
 
     @torch.no_grad()
     def run(
         self, tokens: Tensor, layers: Sequence[int], replace: Edits | None = None
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Logits `[batch, pos, vocab]` and z of `layers` as they were before their own edit."""
-        names = [_hook(layer, "attn.hook_z") for layer in layers]
-        kept, logits = self._run(tokens, names, edits=replace or {})
-        return logits, {layer: kept[_hook(layer, "attn.hook_z")] for layer in layers}
+        names = [hook_name(layer, "attn.hook_z") for layer in layers]
+        kept, logits = self._passes.run(tokens, names, edits=replace or {})
+        return logits, {layer: kept[hook_name(layer, "attn.hook_z")] for layer in layers}
 
     @torch.no_grad()
     def internals(self, tokens: Tensor) -> Internals:
         """Everything that attribution needs of one prompt, `[pos]` token ids, in one pass."""
         blocks = range(self.info.n_layers)
         learned = self.bridge.cfg.positional_embedding_type == "standard"
-        ends = [_hook(0, "hook_resid_pre"), "ln_final.hook_scale", "unembed.hook_out"]
-        parts = [*_PARTS, *(scale for scale in _SCALES if _hook(0, scale) in self.bridge.hook_dict)]
-        names = [_hook(n, part) for n in blocks for part in parts] + ends
-        kept, _ = self._run(tokens[None], names + ["hook_pos_embed"] * learned)
+        ends = [hook_name(0, "hook_resid_pre"), "ln_final.hook_scale", "unembed.hook_out"]
+        parts = [
+            *_PARTS,
+            *(scale for scale in _SCALES if hook_name(0, scale) in self.bridge.hook_dict),
+        ]
+        names = [hook_name(n, part) for n in blocks for part in parts] + ends
+        kept, _ = self._passes.run(tokens[None], names + ["hook_pos_embed"] * learned)
 
         def stack(part: str) -> Tensor:
-            return torch.stack([kept[_hook(n, part)][0] for n in blocks]).float()
+            return torch.stack([kept[hook_name(n, part)][0] for n in blocks]).float()
 
         no_scale = torch.ones(len(blocks), len(tokens), 1, device=self.device)
-        entering = kept[_hook(0, "hook_resid_pre")][0].float()
+        entering = kept[hook_name(0, "hook_resid_pre")][0].float()
         position = kept["hook_pos_embed"][0].float() if learned else torch.zeros_like(entering)
         return Internals(
             tokens=tokens.to(self.device),
@@ -221,91 +217,49 @@ class LanguageModel:
         except (AttributeError, KeyError, RuntimeError, TypeError) as error:
             reason: str | None = f"its parts cannot be read ({error})"
         else:
-            reason = objection(internals, layers, self.kv_head)
+            tolerance = 1e-3 if self.dtype == torch.float32 else 2e-2
+            reason = objection(internals, layers, self.kv_head, tolerance)
         if reason:
-            raise ModelError(
-                f"model {self.info.id} ({self.info.family}) cannot be decomposed: {reason}",
-                "take a model with plain attention, such as GPT-2, Pythia, Llama, Gemma 2 or Qwen",
-            )
+            raise self.refusal(reason)
 
-    def _run(
-        self,
-        tokens: Tensor,
-        names: Sequence[str] = (),
-        *,
-        edits: Edits | None = None,
-        resume: tuple[int, Tensor] | None = None,
-        whole: bool = True,
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """One forward pass: what passed the hooks `names`, and the logits.
-
-        Args:
-            tokens: `[batch, pos]` token ids.
-            names: hooks to keep, each as it was before any edit of it.
-            edits: what replaces z of some layers.
-            resume: the first layer to run and the residual stream `[batch, pos, d_model]`
-                entering it.
-            whole: False ends the pass once every hook was seen; the logits are then empty.
-        """
-        edits = edits or {}
-        self.check_layers([*edits])
-        kept: dict[str, Tensor] = {}
-
-        def keep(name: str) -> Callable[..., None]:
-            def hook(value: Tensor, hook: Any) -> None:  # noqa: ARG001 (passed by name)
-                kept[name] = value
-                if not whole and len(kept) == len(names):
-                    raise _Enough
-
-            return hook
-
-        hooks = [(name, keep(name)) for name in names] + [
-            (_hook(layer, "attn.hook_z"), _as_hook(edit)) for layer, edit in edits.items()
-        ]
-        logits = torch.empty(0)
-        # Families whose attention transformers computes itself show patterns only when asked.
-        more = {"output_attentions": True} if any("pattern" in name for name in names) else {}
-        with self._lock, self._resumed(resume), suppress(_Enough):
-            logits = self.bridge.run_with_hooks(tokens.to(self.device), fwd_hooks=hooks, **more)
-        if missing := set(names) - set(kept):
-            raise ModelError(
-                f"model {self.info.id} ({self.info.family}) does not show {min(missing)}",
-                "its attention is computed in a way that cannot be read",
-            )
-        return kept, logits
-
-    @contextmanager
-    def _resumed(self, resume: tuple[int, Tensor] | None) -> Iterator[None]:
-        """Let the blocks below give the stored residual stream.
-
-        transformer_lens has start_at_layer for this, but it runs the blocks below all the same.
-        """
-        first, entering = resume or (0, None)
-        skipped = list(self.bridge.blocks)[:first]
-        output = (entering, *self._besides) if skipped and self._besides is not None else entering
-        for block in skipped:
-            # A plain assignment would go through to the wrapped block, and stay there.
-            object.__setattr__(block, "forward", lambda *_, **__: output)
-        try:
-            yield
-        finally:
-            for block in skipped:
-                object.__delattr__(block, "forward")
-
-    @cached_property
-    def _besides(self) -> tuple[None, ...] | None:
-        """What follows the residual stream in a block's output; None where it comes bare."""
-        outputs = []
-        handle = self.bridge.blocks[0].register_forward_hook(lambda *call: outputs.append(call[2]))
-        self.bridge(torch.zeros(1, 1, dtype=torch.long, device=self.device))
-        handle.remove()
-        return (None,) * (len(outputs[0]) - 1) if isinstance(outputs[0], tuple) else None
+    def refusal(self, reason: str) -> ModelError:
+        """The error that says why this model is not attributed."""
+        return ModelError(
+            f"model {self.info.id} ({self.info.family}) cannot be decomposed: {reason}",
+            "take a model with plain attention, such as GPT-2, Pythia, Llama, Gemma 2 or Qwen",
+        )
 
     @torch.no_grad()
     def layer(self, n: int) -> Layer:
         """Value-side weights of layer `n`, float32."""
         self.check_layers([n])
         return weights.read_layer(self.bridge.blocks[n], self.info)
+
+    @torch.no_grad()
+    def scoring(self, tokens: Tensor, layer: int, head: int) -> Scoring:
+        """How one head scores on one prompt, `[pos]` token ids.
+
+        Raises:
+            ModelError: there is no such layer or head, or its queries cannot be taken apart.
+        """
+        self.check_layers([layer])
+        if not 0 <= head < self.info.n_heads:
+            raise ModelError(
+                f"model {self.info.id} has no head {head}",
+                f"its heads are 0 to {self.info.n_heads - 1}",
+            )
+        wanted = ["ln1.hook_scale", *weights.ROTARY, *weights.QK_NORMS]
+        known = self.bridge.hook_dict
+        names = {part: hook_name(layer, part) for part in wanted if hook_name(layer, part) in known}
+        kept, _ = self._passes.run(tokens[None], [*names.values()], whole=False)
+        taken = {part: kept[name] for part, name in names.items()}
+        before = taken.get("ln1.hook_scale", torch.ones(1, len(tokens), 1, device=self.device))
+        try:
+            return weights.read_scoring(
+                self.bridge.blocks[layer], self.info, head, taken, before.float()[0].view(-1, 1)
+            )
+        except (AttributeError, RuntimeError) as error:
+            raise self.refusal(f"its queries and keys cannot be read ({error})") from error
 
     def w_o(self, layer: int) -> Tensor:
         """Output weights `[head, d_head, d_model]` of one layer, float32."""
@@ -349,17 +303,6 @@ class LanguageModel:
         normed = self.final_norm.apply(directions, torch.ones(1, device=self.device))
         effects: Tensor = normed @ self.bridge.W_U.float()
         return effects
-
-
-def _hook(layer: int, part: str) -> str:
-    return f"blocks.{layer}.{part}"
-
-
-def _as_hook(function: Replace) -> Callable[..., Tensor]:
-    def hook(z: Tensor, hook: Any) -> Tensor:  # noqa: ARG001 (transformer_lens passes it by name)
-        return function(z)
-
-    return hook
 
 
 def _losses(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -14,15 +14,19 @@ _KEYS = {
     "head": "model, layer, head",
     "vocab": "model, token",
     "context": "ctx",
+}
+# Tables about features are checked for the SAEs that a bundle touched: the others are as they were.
+_KEYS_OF_SAE = {
     "feature": "sae, feature",
     "feature_head": "sae, feature, head",
     "example": "sae, feature, kind, band, rank",
     "neighbour": "sae, feature, other_sae, other_feature",
     "label": "sae, feature, side, method, model, prompt",
 }
+_TOUCHED = "sae IN (SELECT unnest($saes::SMALLINT[]))"
 _TWICE = (
     "SELECT '{table} has ' || count(*) || ' rows with the same {key}: '"
-    " || concat_ws(' ', {key}) FROM {table} GROUP BY {key} HAVING count(*) > 1 LIMIT 1"
+    " || concat_ws(' ', {key}) FROM {table} {where} GROUP BY {key} HAVING count(*) > 1 LIMIT 1"
 )
 _REFERENCE = (
     "SELECT '{table}.{column} is ' || coalesce({column}, 'NULL') || ', which is not in {other}'"
@@ -39,9 +43,9 @@ _REFERENCES = (
 # Every row about a feature must speak of a feature that its SAE has.
 _RANGE = (
     "SELECT '{table} has feature ' || CASE WHEN low < 0 THEN low ELSE high END || ' of SAE '"
-    " || coalesce(s.id || ', which has 0 to ' || (s.d_sae - 1), 'number ' || r.sae)"
-    " FROM (SELECT {sae} AS sae, min({feature}) AS low, max({feature}) AS high"
-    " FROM {table} GROUP BY {sae}) r LEFT JOIN sae s USING (sae)"
+    " || coalesce(s.id || ', which has 0 to ' || (s.d_sae - 1), 'number ' || r.number)"
+    " FROM (SELECT {sae} AS number, min({feature}) AS low, max({feature}) AS high"
+    f" FROM {{table}} WHERE {_TOUCHED} GROUP BY number) r LEFT JOIN sae s ON s.sae = r.number"
     " WHERE s.sae IS NULL OR low < 0 OR high >= s.d_sae LIMIT 1"
 )
 _RANGES = (
@@ -50,10 +54,10 @@ _RANGES = (
     *((table, "sae", "feature") for table in ("label", "label_score", "label_failure")),
 )
 _OTHER = (
-    """
+    f"""
     SELECT 'SAE ' || s.id || ' has ' || count(f.feature) || ' features, not its d_sae of '
       || s.d_sae
-    FROM sae s LEFT JOIN feature f USING (sae) GROUP BY s.id, s.d_sae
+    FROM sae s LEFT JOIN feature f USING (sae) WHERE {_TOUCHED} GROUP BY s.id, s.d_sae
     HAVING count(f.feature) <> s.d_sae LIMIT 1
     """,
     """
@@ -66,34 +70,44 @@ _OTHER = (
       || m.n_layers
     FROM sae s JOIN model m ON m.id = s.model WHERE s.layer < 0 OR s.layer >= m.n_layers LIMIT 1
     """,
-    """
+    f"""
     SELECT 'feature_head has head ' || max(h.head) || ' of SAE ' || s.id || '; its model has '
       || m.n_heads || ' per layer'
-    FROM feature_head h JOIN sae s USING (sae) JOIN model m ON m.id = s.model
+    FROM feature_head h JOIN sae s USING (sae) JOIN model m ON m.id = s.model WHERE {_TOUCHED}
     GROUP BY s.id, m.n_heads HAVING min(h.head) < 0 OR max(h.head) >= m.n_heads LIMIT 1
     """,
-    """
+    f"""
     SELECT 'example ' || e.kind || ' ' || e.rank || ' of feature ' || e.feature || ' of SAE number '
       || e.sae || CASE WHEN c.ctx IS NULL THEN ' points into a context that is not there'
       ELSE ' names another token than its context has at position ' || e.pos END
     FROM example e LEFT JOIN context c USING (ctx)
-    WHERE c.ctx IS NULL OR c.tokens[e.pos + 1] IS DISTINCT FROM e.token LIMIT 1
+    WHERE {_TOUCHED} AND (c.ctx IS NULL OR c.tokens[e.pos + 1] IS DISTINCT FROM e.token) LIMIT 1
     """,
 )
 CHECKS = (
-    *(_TWICE.format(table=table, key=key) for table, key in _KEYS.items()),
+    *(_TWICE.format(table=table, key=key, where="") for table, key in _KEYS.items()),
+    *(
+        _TWICE.format(table=table, key=key, where=f"WHERE {_TOUCHED}")
+        for table, key in _KEYS_OF_SAE.items()
+    ),
     *(_REFERENCE.format(table=t, column=c, other=o) for t, c, o in _REFERENCES),
     *(_RANGE.format(table=t, sae=s, feature=f) for t, s, f in _RANGES),
     *_OTHER,
 )
 
 
-def check(con: duckdb.DuckDBPyConnection, what: str) -> None:
+def check(con: duckdb.DuckDBPyConnection, what: str, saes: list[int]) -> None:
     """Refuse a database in which keys are not unique or references lead nowhere.
 
+    Args:
+        con: a connection inside the transaction that loaded `what`.
+        what: names what was loaded, for the message.
+        saes: small numbers of the SAEs that it touched.
+
     Raises:
-        BundleError: names `what` was loaded and the first thing that is wrong.
+        BundleError: names the first thing that is wrong.
     """
     for sql in CHECKS:
-        if row := con.execute(sql).fetchone():
-            raise BundleError(f"{what} cannot be published: {row[0]}")
+        values = {"saes": saes} if "$saes" in sql else {}
+        for (reason,) in con.execute(sql, values).fetchall():
+            raise BundleError(f"{what} cannot be published: {reason}")

@@ -45,6 +45,8 @@ def read(query: AnyQuery, snapshot: str) -> Mark | None:
     try:
         owner, value, place, feature = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
         mark = Mark(float.fromhex(value), int(place), int(feature))
+        if not (0 <= mark.place < 2**31 and 0 <= mark.feature < 2**31):
+            raise ValueError(mark)
     except (ValueError, TypeError, binascii.Error) as error:
         raise QueryError(
             f"not a page mark: {query.after[:40]!r}", "start from the first page"

@@ -1,10 +1,9 @@
-"""Reading one snapshot: models, runs, SAEs, features and their examples.
+"""One opened snapshot: its models, runs, SAEs, vocabularies, contexts and rows of features.
 
 Nothing here changes after a snapshot is opened, so one `Evidence` serves any number of threads:
 every query runs on a cursor of its own.
 """
 
-import threading
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from functools import cached_property
@@ -17,32 +16,18 @@ from atlas.errors import NotFound, StoreError
 from atlas.ids import FeatureId, Id, ModelId, SaeId, parse_feature, parse_sae
 from atlas.store import rows, snapshots
 from atlas.store import vocab as vocabulary
+from atlas.store.describe import TablePage, describe
 from atlas.store.search import Index
-from atlas.types import (
-    Bins,
-    Context,
-    Example,
-    Feature,
-    FeatureRow,
-    HeadShare,
-    Model,
-    Neighbour,
-    Run,
-    Sae,
-    Snapshot,
-    Stats,
-)
+from atlas.types import Context, FeatureRow, Model, Run, Sae, Snapshot, Stats
 
 Key = tuple[int, int]
 """SAE number in this snapshot and feature index."""
 
-_CARD = """
+CARD = """
   f.sae, f.feature, t.text AS title, t.method AS title_method, t.support AS title_support,
   f.density, f.firings, f.max_act, f.mean_act, f.weight_head, f.weight_share, f.dfa_head,
   f.dfa_share, f.disagree, f.family
 """
-_GOOD_FIRINGS = 20
-_GOOD_SUPPORT = 0.5
 
 
 class Evidence:
@@ -61,6 +46,7 @@ class Evidence:
         """Newer snapshots that are on disk and cannot be served."""
         self._con = con
         self._vocabs: dict[str, vocabulary.Vocab] = {}
+        self.index = Index(snapshot.path / snapshots.SEARCH)
 
     def query(
         self, sql: str, tables: dict[str, Any] | None = None, **values: Any
@@ -92,10 +78,9 @@ class Evidence:
                     "remove it, or restore it from a backup; older snapshots are still there",
                 ) from error
 
-    @cached_property
-    def index(self) -> Index:
-        """The search index of this snapshot."""
-        return Index(self.snapshot.path / snapshots.SEARCH)
+    def describe(self) -> tuple[TablePage, ...]:
+        """Every table that SQL sees, evidence and notes, with a sentence per column."""
+        return describe(self._con)
 
     @cached_property
     def models(self) -> tuple[Model, ...]:
@@ -199,94 +184,18 @@ class Evidence:
         keys = list(keys)
         found = self.query(
             f"""
-            SELECT {_CARD} FROM feature f LEFT JOIN title t USING (sae, feature)
-            WHERE f.sae IN (SELECT unnest($saes)) AND f.feature IN (SELECT unnest($features))
+            WITH wanted AS (
+              SELECT DISTINCT unnest($saes::SMALLINT[]) AS sae,
+                unnest($features::INTEGER[]) AS feature
+            )
+            SELECT {CARD} FROM wanted JOIN feature f USING (sae, feature)
+            LEFT JOIN title t USING (sae, feature)
             """,
-            saes=sorted({sae for sae, _ in keys}),
-            features=sorted({feature for _, feature in keys}),
+            saes=[sae for sae, _ in keys],
+            features=[feature for _, feature in keys],
         )
         by_key = {(row["sae"], row["feature"]): row for row in found}
         return tuple(rows.feature_row(by_key[key], self.numbered(key[0]).id) for key in keys)
-
-    def feature(self, name: str | FeatureId) -> Feature:
-        """Everything about one feature. Raises NotFound."""
-        sae, feature = key = self.key(name)
-        of = self.numbered(sae)
-        (row,) = self.query(
-            f"""
-            SELECT f.*, {_CARD} FROM feature f LEFT JOIN title t USING (sae, feature)
-            WHERE f.sae = $sae AND f.feature = $feature
-            """,
-            sae=sae,
-            feature=feature,
-        )
-        labels = self.query(_LABELS, sae=sae, feature=feature)
-        scores = self.query(_SCORES, sae=sae, feature=feature)
-        return rows.feature(
-            row,
-            head=rows.feature_row(row, of.id),
-            of=of,
-            by=self.run(of.run),
-            vocab=self.vocab(of.id.model),
-            heads=self.head_shares(key),
-            labels=[rows.label(one) for one in labels],
-            scores=[rows.label_score(one) for one in scores],
-            examples=self._examples(key, row["bias"]),
-            neighbours=self._neighbours(key),
-        )
-
-    def head_shares(self, key: Key) -> tuple[HeadShare, ...]:
-        """What each head gives to one feature, by head."""
-        found = self.query(
-            "SELECT * FROM feature_head WHERE sae = $sae AND feature = $feature ORDER BY head",
-            sae=key[0],
-            feature=key[1],
-        )
-        return tuple(rows.head_share(row) for row in found)
-
-    def _examples(self, key: Key, bias: float) -> tuple[Example, ...]:
-        found = self.query(_EXAMPLES, sae=key[0], feature=key[1])
-        of = self.numbered(key[0]).id
-        vocab = self.vocab(of.model)
-        return tuple(rows.example(row, FeatureId(of, key[1]), bias, vocab) for row in found)
-
-    def _neighbours(self, key: Key) -> tuple[Neighbour, ...]:
-        found = self.query(
-            """
-            SELECT other_sae, other_feature, cosine, jaccard FROM neighbour
-            WHERE sae = $sae AND feature = $feature
-            ORDER BY abs(cosine) DESC, other_sae, other_feature
-            """,
-            sae=key[0],
-            feature=key[1],
-        )
-        cards = self.rows_of((row["other_sae"], row["other_feature"]) for row in found)
-        return tuple(
-            Neighbour(card, row["cosine"], row["jaccard"])
-            for card, row in zip(cards, found, strict=True)
-        )
-
-    def random_feature(self, seed: int) -> FeatureId:
-        """A feature worth looking at: it fired often enough, and its title holds, where one does.
-
-        Raises:
-            NotFound: no feature fired at all.
-        """
-        found = self.query(
-            """
-            SELECT f.sae, f.feature FROM feature f LEFT JOIN title t USING (sae, feature)
-            WHERE f.firings > 0
-            ORDER BY f.firings >= $firings AND coalesce(t.support, 0) >= $support DESC,
-              hash(f.sae, f.feature, $seed::BIGINT)
-            LIMIT 1
-            """,
-            firings=_GOOD_FIRINGS,
-            support=_GOOD_SUPPORT,
-            seed=seed,
-        )
-        if not found:
-            raise NotFound("no feature of this atlas ever fired", "mine more text")
-        return FeatureId(self.numbered(found[0]["sae"]).id, found[0]["feature"])
 
     def contexts(self, numbers: Iterable[int]) -> tuple[Context, ...]:
         """Text windows by number, in the order asked for. Raises NotFound for one that is not."""
@@ -296,7 +205,7 @@ class Evidence:
             SELECT c.*, r.model FROM context c JOIN run r ON r.id = c.run
             WHERE ctx IN (SELECT unnest($wanted::INTEGER[]))
             """,
-            wanted=wanted,
+            wanted=[number for number in wanted if 0 <= number < 2**31],
         )
         by_number = {row["ctx"]: self._context(row) for row in found}
         for number in wanted:
@@ -309,24 +218,7 @@ class Evidence:
         tokens = self.vocab(row["model"]).decode(ids)
         return Context(row["ctx"], row["run"], row["doc"], row["source"], row["start"], ids, tokens)
 
-    def densities(self, name: str | SaeId) -> Bins:
-        """How many live features of an SAE have which density, four bins a decade from 1e-7 to 1.
-
-        Raises:
-            NotFound: no such SAE.
-        """
-        found = self.query(
-            """
-            SELECT least(27, greatest(0, floor(4 * (7 + log10(density)))))::INTEGER AS bin,
-              count(*) AS features
-            FROM feature WHERE sae = $sae AND firings > 0 GROUP BY bin
-            """,
-            sae=self.sae(name).number,
-        )
-        counts = {row["bin"]: row["features"] for row in found}
-        edges = tuple(10.0 ** (-7 + b / 4) for b in range(29))
-        return Bins(edges, tuple(counts.get(b, 0) for b in range(28)))
-
+    @cached_property
     def stats(self) -> Stats:
         """How much this snapshot holds."""
         (row,) = self.query(
@@ -340,81 +232,3 @@ class Evidence:
             """
         )
         return Stats(**row)
-
-
-_LABELS = """
-SELECT * FROM label WHERE sae = $sae AND feature = $feature
-ORDER BY method = 'llm' DESC, support DESC NULLS LAST, method, model, prompt,
-  list_position(['title', 'when', 'fetches', 'says'], side)
-"""
-_SCORES = """
-SELECT * FROM label_score WHERE sae = $sae AND feature = $feature
-ORDER BY method, model, prompt, scorer
-"""
-_EXAMPLES = """
-SELECT e.*, c.tokens, c.doc, c.source FROM example e JOIN context c USING (ctx)
-WHERE e.sae = $sae AND e.feature = $feature
-ORDER BY list_position(['top', 'interval', 'random', 'near_miss'], e.kind), e.band DESC, e.rank
-"""
-
-
-class Reader:
-    """A store that is being read: gives the newest snapshot, or always the one it was opened with.
-
-    Whoever got an `Evidence` keeps it as long as needed; the next call may give a newer one.
-    """
-
-    def __init__(self, store: Path, pinned: str | None = None) -> None:
-        self.store = store
-        self._pinned = pinned is not None
-        self._lock = threading.Lock()
-        if pinned is None:
-            snapshot, con, refused = snapshots.open_newest(store)
-        else:
-            (snapshot, con), refused = snapshots.open_named(store, pinned), ()
-        self._evidence = Evidence(store, snapshot, con, refused)
-        self._seen = max(snapshots.numbers(store), default=snapshot.number)
-
-    def now(self) -> Evidence:
-        """The evidence to answer one request from.
-
-        Raises:
-            StoreError: no snapshot of the store can be served any more.
-        """
-        newest = max(snapshots.numbers(self.store), default=self._seen)
-        if self._pinned or newest == self._seen:
-            return self._evidence
-        with self._lock:
-            if newest != self._seen:
-                self._evidence = self._newest()
-                self._seen = newest
-        return self._evidence
-
-    def _newest(self) -> Evidence:
-        snapshot, con, refused = snapshots.open_newest(self.store)
-        if snapshot.number == self._evidence.snapshot.number:
-            con.close()
-            self._evidence.refused = refused
-            return self._evidence
-        return Evidence(self.store, snapshot, con, refused)
-
-
-class Still(Reader):
-    """Evidence that somebody holds: the same answer however many snapshots follow."""
-
-    def __init__(self, evidence: Evidence) -> None:
-        self.store = evidence.store
-        self._evidence = evidence
-
-    def now(self) -> Evidence:
-        """The evidence that is held."""
-        return self._evidence
-
-
-def open_store(store: Path, snapshot: str | None = None) -> Reader:
-    """Open a store for reading: its newest snapshot that can be served, or one by name.
-
-    Raises:
-        StoreError: there is no such store or snapshot, or it cannot be served.
-    """
-    return Reader(Path(store), snapshot)

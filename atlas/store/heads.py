@@ -7,7 +7,7 @@ from atlas.errors import NotFound
 from atlas.ids import HeadId, parse_head
 from atlas.store import rows
 from atlas.store.evidence import Evidence
-from atlas.types import Head, HeadFeature, HeadMetric, HeadRow, SharedFeature
+from atlas.types import Head, HeadBy, HeadFeature, HeadMetric, HeadRow, SharedFeature
 
 FEATURES = 100
 """Features that come with a head; a search lists the rest."""
@@ -23,8 +23,10 @@ def heads(evidence: Evidence, model: str) -> tuple[HeadRow, ...]:
     return _rows(evidence, model, None, None)
 
 
-def head(evidence: Evidence, name: str | HeadId, limit: int = FEATURES) -> Head:
-    """Everything about one head, with at most `limit` of its features.
+def head(
+    evidence: Evidence, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured"
+) -> Head:
+    """Everything about one head, with at most `limit` features, largest share first.
 
     Raises:
         NotFound: no such model, layer or head; names the range that exists.
@@ -37,7 +39,7 @@ def head(evidence: Evidence, name: str | HeadId, limit: int = FEATURES) -> Head:
             f"no head {wanted}",
             f"{model.id} has layers 0 to {model.n_layers - 1} and heads 0 to {model.n_heads - 1}",
         )
-    return Head(found[0], _metrics(evidence, wanted), _features(evidence, wanted, limit))
+    return Head(found[0], _metrics(evidence, wanted), _features(evidence, wanted, limit, by))
 
 
 def _rows(
@@ -98,15 +100,19 @@ def _metrics(evidence: Evidence, wanted: HeadId) -> tuple[HeadMetric, ...]:
     )
 
 
-def _features(evidence: Evidence, wanted: HeadId, limit: int) -> tuple[HeadFeature, ...]:
+def _features(
+    evidence: Evidence, wanted: HeadId, limit: int, by: HeadBy
+) -> tuple[HeadFeature, ...]:
     found = evidence.query(
         """
         SELECT h.* FROM feature_head h JOIN feature f USING (sae, feature)
         WHERE h.sae IN (SELECT unnest($saes::SMALLINT[])) AND h.head = $head AND f.firings > 0
-        ORDER BY h.dfa_share DESC NULLS LAST, h.sae, h.feature LIMIT $limit
+        ORDER BY CASE WHEN $weights THEN h.weight_share ELSE h.dfa_share END DESC NULLS LAST,
+          h.sae, h.feature LIMIT $limit
         """,
         saes=_saes(evidence, wanted),
         head=wanted.head,
+        weights=by == "weights",
         limit=limit,
     )
     cards = evidence.rows_of((row["sae"], row["feature"]) for row in found)

@@ -44,11 +44,11 @@ _UNFIT = (
 
 def is_loaded(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> bool:
     """Whether every row of this bundle is in the database already."""
-    row = con.execute(
-        "SELECT count(*) FROM bundle WHERE run = $run AND sha256 = $sha256",
+    found = con.execute(
+        "SELECT run FROM bundle WHERE run = $run AND sha256 = $sha256",
         {"run": bundle.run, "sha256": bundle.sha256},
-    ).fetchone()
-    return bool(row and row[0])
+    ).fetchall()
+    return bool(found)
 
 
 def load(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> bool:
@@ -65,8 +65,8 @@ def load(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> bool:
         return False
     con.execute("BEGIN")
     try:
-        _load(con, bundle)
-        check.check(con, f"bundle {bundle.path}")
+        touched = _load(con, bundle)
+        check.check(con, f"bundle {bundle.path}", touched)
         con.execute("COMMIT")
     except _UNFIT as error:
         con.execute("ROLLBACK")
@@ -86,7 +86,8 @@ def _rollback(con: duckdb.DuckDBPyConnection) -> None:
         return
 
 
-def _load(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
+def _load(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> list[int]:
+    """Gives the SAEs that the bundle has rows for."""
     _check_run(con, bundle)
     _check_models(con, bundle)
     numbers = _numbers(con, bundle)
@@ -96,12 +97,12 @@ def _load(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
     _insert_plain(con, bundle)
     _insert_run(con, bundle)
     _insert_saes(con, bundle, numbers)
-    touched = _insert_features(con, bundle)
+    touched = sorted(_insert_features(con, bundle))
     con.execute(
         "INSERT INTO bundle VALUES ($run, $sha256, $saes)",
-        {"run": bundle.run, "sha256": bundle.sha256, "saes": sorted(touched)},
+        {"run": bundle.run, "sha256": bundle.sha256, "saes": touched},
     )
-    _sweep(con)
+    return touched
 
 
 def _path(bundle: Bundle, table: str) -> str | None:
@@ -142,11 +143,11 @@ def _check_models(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
         ORDER BY s.id
         """,
         {"path": path, "run": bundle.run},
-    ).fetchone()
+    ).fetchall()
     if clash:
+        model, sae = clash[0]
         raise BundleError(
-            f"bundle {bundle.path} has other weights of model {clash[0]} than {clash[1]} was made"
-            " with",
+            f"bundle {bundle.path} has other weights of model {model} than {sae} was made with",
             "give the model another id in the job's settings",
         )
 
@@ -154,8 +155,7 @@ def _check_models(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
 def _numbers(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> dict[str, int]:
     """Small number of every SAE of the bundle: the one it had, or the next free one."""
     known: dict[str, int] = dict(con.execute("SELECT id, sae FROM sae").fetchall())
-    used = con.execute("SELECT coalesce(max(sae), 0) FROM sae").fetchone()
-    last = used[0] if used else 0
+    last = max(known.values(), default=0)
     for name in _column(con, _path(bundle, "sae"), "id"):
         if name not in known:
             last += 1
@@ -298,15 +298,14 @@ _INSERT = {
 
 def _insert_contexts(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> int:
     """Load the contexts behind those that are there; gives what was added to their numbers."""
-    row = con.execute("SELECT coalesce(max(ctx) + 1, 0) FROM context").fetchone()
-    offset = int(row[0]) if row else 0
+    ((offset,),) = con.execute("SELECT coalesce(max(ctx) + 1, 0) FROM context").fetchall()
     if path := _path(bundle, "context"):
         con.execute(
             "INSERT INTO context BY NAME SELECT b.* REPLACE (b.ctx + $offset AS ctx)"
             " FROM read_parquet($path) b ORDER BY ctx",
             {"path": path, "offset": offset},
         )
-    return offset
+    return int(offset)
 
 
 def _resolve(
@@ -322,8 +321,8 @@ def _resolve(
     return list(names)
 
 
-def _sweep(con: duckdb.DuckDBPyConnection) -> None:
-    """Remove contexts that no example points into, then runs of which nothing is left."""
+def sweep(con: duckdb.DuckDBPyConnection) -> None:
+    """Once all is loaded: remove contexts without examples, then runs of which nothing is left."""
     con.execute("DELETE FROM context WHERE ctx NOT IN (SELECT ctx FROM example)")
     con.execute(
         """

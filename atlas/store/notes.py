@@ -13,13 +13,12 @@ import pyarrow as pa
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from atlas.errors import Conflict, NotesError, NotFound
+from atlas import ids
+from atlas.errors import NotesError, NotFound
 from atlas.note_types import (
     C,
     Change,
     Collection,
-    Comment,
-    Content,
     HumanLabel,
     Imported,
     J,
@@ -28,17 +27,14 @@ from atlas.note_types import (
     Note,
     NoteHit,
     NotesOn,
-    RoleClaim,
     TagUse,
-    Vote,
 )
 from atlas.store import notes_check as check
 from atlas.store import notes_exchange, notes_read, notes_tables
+from atlas.store import notes_rules as rules
 from atlas.store.notes_open import open_engine, reader, translated, writer
 from atlas.store.notes_rows import change, content_of, key_of, kind_of, live, new_row, note_of
 from atlas.store.notes_schema import ChangeCounter, HistoryRow, NoteRow
-
-_PERSONAL = (Vote, Comment)  # one person's voice: nobody else changes it
 
 
 def utc_now() -> datetime:
@@ -68,13 +64,18 @@ class Notes:
         where: str | Path,
         now: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = random_id,
+        *,
+        upgrade: bool = False,
     ) -> "Notes":
-        """The notes in a SQLite file or at a PostgreSQL URL; `open_engine` says when it upgrades.
+        """The notes in a SQLite file or at a PostgreSQL URL, made when there are none.
+
+        An old file is upgraded, after a copy of it was put aside; an old PostgreSQL database only
+        with `upgrade`, since other people's programs use it.
 
         Raises:
             StoreError: they are damaged, of another version, or cannot be reached.
         """
-        return cls(open_engine(where), now, new_id)
+        return cls(open_engine(where, upgrade=upgrade), now, new_id)
 
     def close(self) -> None:
         """Give back all connections."""
@@ -100,7 +101,7 @@ class Notes:
         """
         content, author = check.checked(content), check.author_name(author)
         with self._writing() as session:
-            _check_references(session, content)
+            rules.check_references(session, content)
             key, now = key_of(content, author), self._now()
             row = session.get(NoteRow, key) if key else None
             if row is None:
@@ -120,12 +121,12 @@ class Notes:
         """
         content, author = check.checked(content), check.author_name(author)
         with self._writing() as session:
-            row = _unchanged(session, note_id, based_on, content)
-            _check_may_change(row, author)
+            row = rules.unchanged(session, note_id, based_on, content)
+            rules.check_may_change(row, author)
             before = content_of(row)
-            _check_same_subject(before, content)
+            rules.check_same_subject(before, content)
             if before != content:
-                _check_references(session, content)
+                rules.check_references(session, content)
                 change(session, row, "edit", author, self._now(), content)
             return note_of(row)
 
@@ -139,8 +140,8 @@ class Notes:
         """
         author = check.author_name(author)
         with self._writing() as session:
-            row = _unchanged(session, note_id, based_on, None)
-            _check_may_change(row, author)
+            row = rules.unchanged(session, note_id, based_on, None)
+            rules.check_may_change(row, author)
             change(session, row, "remove", author, self._now(), None)
 
     def undo(self, note_id: str, author: str, based_on: int) -> Note[Any] | None:
@@ -159,8 +160,8 @@ class Notes:
             row = session.get(NoteRow, note_id)
             if row is None:
                 raise NotFound(f"no note {note_id[:80]!r}", "copy the id from a page or an export")
-            _check_version(row, based_on, None)
-            _check_may_change(row, author)
+            rules.check_version(row, based_on, None)
+            rules.check_may_change(row, author)
             last = session.scalars(
                 select(HistoryRow).where(
                     HistoryRow.note == row.id, HistoryRow.version == row.version
@@ -168,7 +169,7 @@ class Notes:
             ).one()
             after = check.content(row.kind, last.before) if last.before else None
             if after is not None:
-                _check_references(session, after)
+                rules.check_references(session, after)
             change(session, row, "undo", author, self._now(), after)
             return note_of(row) if after is not None else None
 
@@ -201,9 +202,9 @@ class Notes:
             return note_of(live(session, note_id))
 
     def on(self, target: str) -> NotesOn:
-        """Everything people wrote about one id, given in full form."""
+        """Everything people wrote about one id. Raises NotFound when it is no id in full form."""
         with self._reading() as session:
-            return notes_read.on(session, target)
+            return notes_read.on(session, str(ids.parse(target)))
 
     def every(self, kind: type[C], targets: Several[str] | None = None) -> tuple[Note[C], ...]:
         """All notes of one kind, oldest first; with `targets` only those about one of them."""
@@ -287,52 +288,3 @@ class Notes:
         ):
             session.get_one(ChangeCounter, 1, with_for_update=True)
             yield session
-
-
-def _unchanged(session: Session, note_id: str, based_on: int, yours: Content | None) -> NoteRow:
-    row = session.get(NoteRow, note_id)
-    if row is not None:
-        _check_version(row, based_on, yours)
-    return live(session, note_id)
-
-
-def _check_version(row: NoteRow, based_on: int, yours: Content | None) -> None:
-    if row.version == based_on:
-        return
-    kind = row.kind.replace("_", " ")
-    did = "removed" if row.deleted else "changed"
-    raise Conflict(
-        f"{row.changed_by} {did} this {kind} in the meantime: it is at version {row.version}, "
-        f"yours is based on {based_on}",
-        "look at what stands there now and write yours again; nothing of either is lost",
-        theirs=None if row.deleted else note_of(row),
-        yours=yours,
-    )
-
-
-def _check_may_change(row: NoteRow, author: str) -> None:
-    if isinstance(content_of(row), _PERSONAL) and row.author != author:
-        raise NotesError(f"this {row.kind} is {row.author}'s own", "write one of yours")
-
-
-def _check_same_subject(before: Content, after: Content) -> None:
-    if type(before) is not type(after):
-        raise NotesError(f"a {kind_of(before)} cannot become a {kind_of(after)}", "add a new note")
-    for name in ("target", "about"):
-        if getattr(before, name, None) != getattr(after, name, None):
-            raise NotesError("a note stays on what it is about", "remove it and add another")
-    if kind_of(before) == "tag" and before != after:
-        raise NotesError("a tag has nothing to edit", "remove it and add another")
-
-
-def _check_references(session: Session, content: Content) -> None:
-    match content:
-        case Vote(about=about):
-            if live(session, about).kind not in ("role_claim", "human_label"):
-                raise NotesError("only role claims and labels are voted on", "write a comment")
-        case RoleClaim(evidence=evidence):
-            for link in evidence:
-                if link.kind == "query" and live(session, link.ref).kind != "saved_query":
-                    raise NotesError(f"{link.ref} is no saved query", "save the query first")
-        case _:
-            pass

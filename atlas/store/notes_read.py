@@ -43,19 +43,19 @@ def every(
     session: Session, kind: type[C], targets: Several[str] | None = None
 ) -> tuple[Note[C], ...]:
     """Notes of one kind, oldest first; with `targets` only those that speak of one of them."""
-    rows = _live(select(ROWS[kind_of(kind)]))
-    if targets is not None:
-        rows = rows.where(NoteRow.target.in_(targets))
-    return tuple(note_of(row) for row in session.scalars(rows))
+    return tuple(note_of(row) for row in session.scalars(_every(kind, targets)))
 
 
 def judged(
     session: Session, kind: type[J], targets: Several[str] | None = None
 ) -> tuple[Judged[J], ...]:
     """Role claims or labels with the votes on them, oldest first."""
+    subjects = _every(kind, targets).with_only_columns(NoteRow.id).order_by(None)
+    votes: defaultdict[str, list[Note[Vote]]] = defaultdict(list)
+    for row in session.scalars(_live(select(VoteRow)).where(VoteRow.about.in_(subjects))):
+        votes[row.about].append(note_of(row))
     notes = every(session, kind, targets)
-    votes = _votes(session, [note.id for note in notes])
-    return tuple(Judged(note, votes.get(note.id, ())) for note in notes)
+    return tuple(Judged(note, tuple(votes[note.id])) for note in notes)
 
 
 def on(session: Session, target: str) -> NotesOn:
@@ -137,11 +137,9 @@ def _live(rows: Select[Any]) -> Select[Any]:
     return rows.where(~NoteRow.deleted).order_by(NoteRow.created_at, NoteRow.id)
 
 
-def _votes(session: Session, about: Several[str]) -> dict[str, tuple[Note[Vote], ...]]:
-    found: defaultdict[str, list[Note[Vote]]] = defaultdict(list)
-    for row in session.scalars(_live(select(VoteRow)).where(VoteRow.about.in_(about))):
-        found[row.about].append(note_of(row))
-    return {note: tuple(votes) for note, votes in found.items()}
+def _every(kind: type, targets: Several[str] | None) -> Select[Any]:
+    rows = _live(select(ROWS[kind_of(kind)]))
+    return rows if targets is None else rows.where(NoteRow.target.in_(targets))
 
 
 def _hit(session: Session, row: NoteRow) -> NoteHit:

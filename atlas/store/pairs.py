@@ -36,11 +36,15 @@ WHERE $last IS NULL OR value > $last OR (value = $last AND (place, feature) > ($
 ORDER BY value, place, feature LIMIT $limit + 1
 """
 _BEST = """
-SELECT e.*, c.tokens, c.doc, c.source, f.bias,
-  (SELECT count(*) FROM example o WHERE o.sae = e.sae AND o.feature = e.feature AND o.kind = 'top')
-    AS kept
-FROM example e JOIN context c USING (ctx) JOIN feature f USING (sae, feature)
-WHERE e.kind = 'top' AND e.sae = $sae AND e.feature = $feature AND e.rank = $rank
+WITH wanted AS (
+  SELECT unnest($saes::SMALLINT[]) AS sae, unnest($features::INTEGER[]) AS feature,
+    unnest($ranks::SMALLINT[]) AS best
+), top AS (
+  SELECT e.*, w.best, count(*) OVER (PARTITION BY e.sae, e.feature) AS kept
+  FROM wanted w JOIN example e USING (sae, feature) WHERE e.kind = 'top'
+)
+SELECT top.*, c.tokens, c.doc, c.source, f.bias
+FROM top JOIN context c USING (ctx) JOIN feature f USING (sae, feature) WHERE top.rank = top.best
 """
 
 
@@ -96,6 +100,9 @@ def _check(query: PairQuery) -> None:
     if not 1 <= query.limit <= MAX_LIMIT:
         raise QueryError(f"limit is {query.limit}", f"it may be 1 to {MAX_LIMIT}")
     low, high = query.distance_min, query.distance_max
+    for name, value in (("distance_min", low), ("distance_max", high)):
+        if value is not None and not 0 <= value < 2**15:
+            raise QueryError(f"{name} is {value}", "it counts positions: 0 to 32767")
     if low is not None and high is not None and low > high:
         raise QueryError(f"distance_min {low} is above distance_max {high}")
 
@@ -113,10 +120,18 @@ def _ids(evidence: Evidence, text: str | None, models: set[str]) -> _Ids:
 
 
 def _hits(evidence: Evidence, found: list[dict[str, Any]]) -> tuple[PairHit, ...]:
-    cards = evidence.rows_of((row["sae"], row["feature"]) for row in found)
+    keys = [(row["sae"], row["feature"]) for row in found]
+    bests = evidence.query(
+        _BEST,
+        saes=[sae for sae, _ in keys],
+        features=[feature for _, feature in keys],
+        ranks=[row["rank"] for row in found],
+    )
+    by_key = {(row["sae"], row["feature"]): row for row in bests}
     hits = []
-    for row, card in zip(found, cards, strict=True):
-        (best,) = evidence.query(_BEST, sae=row["sae"], feature=row["feature"], rank=row["rank"])
-        example = rows.example(best, card.id, best["bias"], evidence.vocab(card.id.sae.model))
+    for key, row, card in zip(keys, found, evidence.rows_of(keys), strict=True):
+        best = by_key[key]
+        vocab = evidence.vocab(card.id.sae.model)
+        example = rows.example(best, card.id, best["bias"], vocab)
         hits.append(PairHit(card, example, row["matches"], best["kept"]))
     return tuple(hits)

@@ -4,9 +4,7 @@ At any moment a crash or a full disk leaves the snapshots that were there, untou
 """
 
 import fcntl
-import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +15,7 @@ import duckdb
 
 from atlas.bundle import WEIGHTS, Bundle, open_bundle, sync_and_rename
 from atlas.errors import BundleError, StoreError
-from atlas.store import load, schema, search, snapshots
+from atlas.store import disk, load, schema, search, snapshots
 from atlas.types import Snapshot
 
 KEEP = 3
@@ -66,7 +64,7 @@ def publish(
     except (duckdb.Error, OSError) as error:
         raise StoreError(
             f"publishing to {store} failed: {str(error).splitlines()[0]}",
-            "no snapshot was added or changed; see to the disk's space and rights, then try again",
+            "the snapshots that were there are untouched; see to the disk's space and rights",
         ) from error
 
 
@@ -79,7 +77,7 @@ def _publish(
 ) -> Snapshot:
     snapshots.folder(store).mkdir(parents=True, exist_ok=True)
     with _lock(store, progress) as counter:
-        _remove_leftovers(store)
+        disk.remove_leftovers(store)
         opened = []
         for path in bundles:
             progress(f"checking {path}")
@@ -93,7 +91,8 @@ def _publish(
         _make(store, base, number, opened, progress, clock)
         snapshot, con = snapshots.open_number(store, number)
         con.close()
-        _remove_old(store, keep)
+        disk.remove_old(store, keep)
+        disk.remove_unused_weights(store)
         progress(f"published snapshot {snapshot.name}")
         return snapshot
 
@@ -174,11 +173,11 @@ def _make(
             source = snapshots.path_of(store, base) / snapshots.DATABASE
             shutil.copyfile(source, draft / snapshots.DATABASE)
         _fill(store, draft, number, bundles, progress, clock)
-        _seal(draft)
+        disk.seal(draft)
         draft.rename(snapshots.path_of(store, number))
-        _sync(draft.parent)
+        disk.sync(draft.parent)
     finally:
-        _remove(draft)
+        disk.remove(draft)
 
 
 def _fill(
@@ -214,8 +213,9 @@ def _fill(
 
 
 def _finish(con: duckdb.DuckDBPyConnection, number: int, now: datetime) -> None:
-    """Write what is derived from all bundles together."""
+    """Remove what no bundle needs any more and write what is derived from all of them."""
     con.execute("BEGIN")
+    load.sweep(con)
     con.execute("DELETE FROM snapshot")
     con.execute("INSERT INTO snapshot VALUES ($number, $now)", {"number": number, "now": now})
     con.execute("DELETE FROM title")
@@ -260,54 +260,4 @@ def _link(source: Path, target: Path) -> None:
         partial = target.with_suffix(".partial")
         shutil.copyfile(source, partial)
         sync_and_rename(partial, target)
-    _sync(target.parent)
-
-
-def _seal(draft: Path) -> None:
-    """Make the draft's files durable and read-only, and see that nothing else is there.
-
-    tantivy opens `.tantivy-meta.lock` for writing even to read, so that one file stays writable.
-    """
-    found = {path.name for path in draft.iterdir()}
-    if found != {snapshots.DATABASE, snapshots.SEARCH}:
-        raise StoreError(f"the draft holds {', '.join(sorted(found))}", "publish again")
-    files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
-    sizes = {str(path.relative_to(draft)): path.stat().st_size for path in files}
-    (draft / snapshots.SIZES).write_text(json.dumps(sizes, indent=1))
-    for path in draft.rglob("*"):
-        if path.is_file():
-            _sync(path)
-            path.chmod(0o666 if path.name == search.LOCK else 0o444)
-    for path in (draft / snapshots.SEARCH, draft):
-        _sync(path)
-        path.chmod(0o555)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove_leftovers(store: Path) -> None:
-    """Remove what dead publishers left: whoever holds the lock is the only one alive."""
-    for path in snapshots.folder(store).iterdir():
-        if re.match(r"\.(draft|trash)-", path.name):
-            _remove(path)
-
-
-def _remove_old(store: Path, keep: int) -> None:
-    """Remove all but the newest snapshots; each leaves its name before its files go."""
-    for number in snapshots.numbers(store)[keep:]:
-        path = snapshots.path_of(store, number)
-        _remove(path.rename(path.with_name(f".trash-{path.name}")))
-
-
-def _remove(path: Path) -> None:
-    """Remove a draft or a snapshot, sealed or not; nothing happens when it is gone."""
-    for folder in (path, path / snapshots.SEARCH):
-        if folder.is_dir():
-            folder.chmod(0o755)
-    shutil.rmtree(path, ignore_errors=True)
+    disk.sync(target.parent)

@@ -38,12 +38,12 @@ def steps(folder: Path | None = None) -> tuple[Step, ...]:
 def version_of(cursor: duckdb.DuckDBPyConnection) -> int:
     """The schema version of an open database; 0 for an empty one."""
     known = cursor.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'schema_version'"
-    ).fetchone()
-    if not known or not known[0]:
+        "SELECT table_name FROM duckdb_tables() WHERE table_name = 'schema_version'"
+    ).fetchall()
+    if not known:
         return 0
-    row = cursor.execute("SELECT max(version) FROM schema_version").fetchone()
-    return int(row[0] or 0) if row else 0
+    ((version,),) = cursor.execute("SELECT max(version) FROM schema_version").fetchall()
+    return int(version or 0)
 
 
 def check_version(version: int, latest: int, name: str) -> None:

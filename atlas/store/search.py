@@ -4,6 +4,7 @@ One document per live feature. Every kind of text is indexed twice, stemmed and 
 tokens a feature fires on are also indexed whole, spaces and line breaks included.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def build(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
         index = tantivy.Index(schema, path=str(folder))
         index.register_tokenizer("stem", _analyzer(stem=True))
         index.register_tokenizer("word", _analyzer(stem=False))
-        writer = index.writer(heap_size=256_000_000, num_threads=1)
+        writer = index.writer(heap_size=256_000_000, num_threads=min(4, os.cpu_count() or 1))
         for document in _documents(con):
             writer.add_document(tantivy.Document.from_dict(document, schema))
         writer.commit()
@@ -93,15 +94,16 @@ def build(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
 
 def _documents(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, Any]]:
     saes = con.execute("SELECT sae, model FROM sae ORDER BY model, sae").fetchall()
-    words: vocab.Vocab | None = None
+    words = vocab.of("", ())
     for sae, model in saes:
-        if words is None or words.model != model:
+        if words.model != model:
             words = vocab.of(model, con.execute(_VOCAB, {"model": model}).fetchall())
-        yield from _documents_of(con, sae, words)
+            plain = words.readable()
+        yield from _documents_of(con, sae, words, plain)
 
 
 def _documents_of(
-    con: duckdb.DuckDBPyConnection, sae: int, words: vocab.Vocab
+    con: duckdb.DuckDBPyConnection, sae: int, words: vocab.Vocab, plain: vocab.Vocab
 ) -> Iterator[dict[str, Any]]:
     titles = dict(con.execute(_LABELS, {"sae": sae, "title": True}).fetchall())
     labels = dict(con.execute(_LABELS, {"sae": sae, "title": False}).fetchall())
@@ -110,15 +112,18 @@ def _documents_of(
         con.execute(_TEXTS, {"sae": sae, "around": _WINDOW, "many": _WINDOWS}).fetchall()
     )
     for feature, promoted in con.execute(_LIVE, {"sae": sae}).fetchall():
-        fires_on = words.decode(tokens.get(feature, ()))
-        texts = {
+        fires_on = tokens.get(feature, ())
+        texts: dict[str, list[str]] = {
             "title": titles.get(feature, []),
             "label": labels.get(feature, []),
-            "fires on": [vocab.readable(text) for text in fires_on],
-            "promotes": [vocab.readable(text) for text in words.decode(promoted or ())],
-            "example": [vocab.join(words.decode(ids)) for ids in windows.get(feature, ())],
+            "fires on": list(plain.decode(fires_on)),
+            "promotes": list(plain.decode(promoted or ())),
+            "example": ["".join(plain.decode(ids)) for ids in windows.get(feature, ())],
         }
-        document: dict[str, Any] = {"key": sae << 32 | feature, "token": list(fires_on)}
+        document: dict[str, Any] = {
+            "key": sae << 32 | feature,
+            "token": list(words.decode(fires_on)),
+        }
         for name, values in texts.items():
             document[_COLUMN[name]] = document[f"{_COLUMN[name]}_word"] = values
         yield document

@@ -8,6 +8,7 @@ is never used twice, because DuckDB keeps opened files by path inside a process.
 import json
 import os
 import re
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -58,11 +59,12 @@ def path_of(store: Path, number: int) -> Path:
 def limits(spill: Path, *, threads: int | None = None) -> dict[str, Any]:
     """Settings of every DuckDB connection: memory, threads, and where sorts spill to.
 
-    DuckDB's own default spills beside the database, which is a sealed folder.
+    DuckDB's own default spills beside the database, which is a sealed folder. Few threads, because
+    the queries of a page are small and several pages are asked for at once.
     """
     return {
-        "memory_limit": "4GB",
-        "threads": str(threads or min(4, os.cpu_count() or 1)),
+        "memory_limit": "2GB",
+        "threads": str(threads or max(1, min(4, (os.cpu_count() or 1) // 2))),
         "temp_directory": str(spill),
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
@@ -84,16 +86,13 @@ def version_of(store: Path, number: int) -> int:
     Raises:
         StoreError: it is missing, damaged, or was written to after it was published.
     """
-    path = path_of(store, number)
-    _check_files(store, path)
-    try:
-        con = connect(path)
-        try:
-            return schema.version_of(con)
-        finally:
-            con.close()
-    except (duckdb.Error, OSError) as error:
-        raise _damaged(path, error) from error
+    ((version,),) = _peek(store, number, "SELECT max(version) FROM schema_version")
+    return int(version)
+
+
+def weights_of(store: Path, number: int) -> set[str]:
+    """Hashes of the weights that a snapshot's SAEs have. Raises StoreError like `version_of`."""
+    return {row[0] for row in _peek(store, number, "SELECT weights_sha256 FROM sae")}
 
 
 def open_number(store: Path, number: int) -> tuple[Snapshot, duckdb.DuckDBPyConnection]:
@@ -112,17 +111,17 @@ def open_number(store: Path, number: int) -> tuple[Snapshot, duckdb.DuckDBPyConn
     try:
         version = schema.version_of(con)
         schema.check_version(version, schema.steps()[-1].version, f"snapshot {path.name}")
-        row = con.execute("SELECT number, published_at FROM snapshot").fetchone()
+        found = con.execute("SELECT number, published_at FROM snapshot").fetchall()
     except duckdb.Error as error:
         con.close()
         raise _damaged(path, error) from error
     except StoreError:
         con.close()
         raise
-    if row is None or row[0] != number:
+    if [row[0] for row in found] != [number]:
         con.close()
-        raise StoreError(f"snapshot {path.name} says that it is {row}", "restore it from a backup")
-    return Snapshot(number, path, version, row[1].replace(tzinfo=UTC)), con
+        raise StoreError(f"snapshot {path.name} says that it is {found}", "publish again")
+    return Snapshot(number, path, version, found[0][1].replace(tzinfo=UTC)), con
 
 
 def open_named(store: Path, name: str) -> tuple[Snapshot, duckdb.DuckDBPyConnection]:
@@ -152,6 +151,17 @@ def open_newest(
         raise StoreError(f"no atlas at {store}", _EMPTY)
     reasons = "; ".join(one.error.message for one in refused)
     raise StoreError(f"no snapshot of {store} can be served: {reasons}", refused[0].error.hint)
+
+
+def _peek(store: Path, number: int, sql: str) -> list[tuple[Any, ...]]:
+    """Rows of a query that holds for every version of the schema."""
+    path = path_of(store, number)
+    _check_files(store, path)
+    try:
+        with closing(connect(path)) as con:
+            return con.execute(sql).fetchall()
+    except (duckdb.Error, OSError) as error:
+        raise _damaged(path, error) from error
 
 
 def _check_files(store: Path, path: Path) -> None:

@@ -1,6 +1,6 @@
 """The text of every token id of a model, and which ids a typed text may mean."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _MARKS = {"▁": " ", "Ġ": " ", "Ċ": "\n", "ĉ": "\t"}
@@ -15,12 +15,16 @@ class Vocab:
 
     def text(self, token: int) -> str:
         """Text of a token; ids that no text is known for (padding rows) show their number."""
-        known = 0 <= token < len(self.texts)
-        return self.texts[token] if known else _unknown(token)
+        return self.decode((token,))[0]
 
     def decode(self, tokens: Iterable[int]) -> tuple[str, ...]:
         """Text of every token."""
-        return tuple(self.text(token) for token in tokens)
+        texts, known = self.texts, len(self.texts)
+        return tuple(texts[t] if 0 <= t < known else _unknown(t) for t in tokens)
+
+    def readable(self) -> "Vocab":
+        """The same tokens as a person reads them."""
+        return Vocab(self.model, tuple(readable(text) for text in self.texts))
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Ids whose text is exactly `text`, in any of the spellings of `spellings`."""
@@ -50,8 +54,3 @@ def readable(text: str) -> str:
     for mark, plain in _MARKS.items():
         text = text.replace(mark, plain)
     return text
-
-
-def join(texts: Sequence[str]) -> str:
-    """Readable text of neighbouring tokens."""
-    return readable("".join(texts))

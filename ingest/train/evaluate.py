@@ -7,7 +7,7 @@ zeroed or set to the mean for the two baselines, so all three losses compare.
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,6 +35,25 @@ class Evaluated(NamedTuple):
     recovered_zero: float | None
     recovered_mean: float | None
     tokens: int
+
+    def to_columns(self) -> dict[str, Any]:
+        """The evaluation as columns of the evidence table `sae`."""
+        columns = self._asdict()
+        for kind in ("sae", "zero", "mean"):
+            cost = columns.pop(f"{kind}_cost")
+            columns[f"ce_{kind}_low"], columns[f"ce_{kind}_high"] = cost.low, cost.high
+        columns["eval_tokens"] = columns.pop("tokens")
+        return columns
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any]) -> "Evaluated":
+        """What `to_columns` gave."""
+        costs: dict[str, Any] = {
+            f"{kind}_cost": Interval(columns[f"ce_{kind}_low"], columns[f"ce_{kind}_high"])
+            for kind in ("sae", "zero", "mean")
+        }
+        plain: dict[str, Any] = {name: columns[name] for name in cls._fields if name in columns}
+        return cls(**plain, **costs, tokens=columns["eval_tokens"])
 
 
 class Moments(NamedTuple):

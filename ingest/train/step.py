@@ -21,7 +21,6 @@ class Selected(NamedTuple):
     """The firings of one layer in a batch: a sparse matrix `[batch, d_sae]` of activations."""
 
     acts: Tensor  # CSR
-    rows: Tensor  # [hit], token of each firing, ascending
 
 
 class LayerStep(NamedTuple):
@@ -46,9 +45,20 @@ def largest(pre: Tensor, count: int, guess: float) -> Tensor:
     above = (flat > max(0.0, guess)).nonzero().squeeze(-1)
     if len(above) < count:
         above = (flat > 0).nonzero().squeeze(-1)
-    if len(above) > count:
-        above = above[flat[above].topk(count, sorted=False).indices].sort().values
-    return above
+    if len(above) <= count:
+        return above
+    values = flat[above]
+    cut = values.topk(count, sorted=False).values.min()
+    kept = above[values >= cut]
+    return kept if len(kept) == count else _without_ties(flat, kept, cut, len(kept) - count)
+
+
+def _without_ties(flat: Tensor, kept: Tensor, cut: Tensor, surplus: int) -> Tensor:
+    """`kept` less the last `surplus` of the entries that equal the cut."""
+    ties = (flat[kept] == cut).nonzero().squeeze(-1)
+    mask = torch.ones(len(kept), dtype=torch.bool, device=kept.device)
+    mask[ties[-surplus:]] = False
+    return kept[mask]
 
 
 def select(x: Tensor, w_enc: Tensor, b_enc: Tensor, hits: Tensor) -> Selected:
@@ -63,7 +73,7 @@ def select(x: Tensor, w_enc: Tensor, b_enc: Tensor, hits: Tensor) -> Selected:
     rows, columns = hits // len(w_enc), hits % len(w_enc)
     pattern = csr(rows, columns, torch.zeros(len(hits), device=x.device), (len(x), len(w_enc)))
     values = torch.sparse.sampled_addmm(pattern, x, w_enc.T).values() + b_enc[columns]
-    return Selected(csr(rows, columns, values.clamp(min=0), pattern.shape), rows)
+    return Selected(_with_values(pattern, values.clamp(min=0)))
 
 
 def layer_step(
@@ -86,14 +96,13 @@ def layer_step(
     n, d_in = x.shape
     residual = x - (chosen.acts @ w_dec + params.b_dec[layer])
     slope = residual * (-2 / (n * d_in))  # of the loss by x_hat
-    by_acts = torch.sparse.sampled_addmm(_zeros_like(chosen.acts), slope, w_dec.T).values()
+    zeros = _with_values(chosen.acts, torch.zeros_like(chosen.acts.values()))
+    by_acts = torch.sparse.sampled_addmm(zeros, slope, w_dec.T).values()
     by_acts = (by_acts + l1 / (n * d_in)) * (chosen.acts.values() > 0)
     columns = chosen.acts.col_indices()
-    order = columns.argsort(stable=True)
-    by_feature = (columns[order], chosen.rows[order])
-    shape = (len(w_dec), n)
-    gradients.w_dec[layer] = csr(*by_feature, chosen.acts.values()[order], shape) @ slope
-    gradients.w_enc[layer] = csr(*by_feature, by_acts[order], shape) @ x
+    by_feature, order = _transposed(chosen.acts)
+    gradients.w_dec[layer] = _with_values(by_feature, chosen.acts.values()[order]) @ slope
+    gradients.w_enc[layer] = _with_values(by_feature, by_acts[order]) @ x
     gradients.b_enc[layer] = torch.zeros_like(params.b_enc[layer]).index_add_(0, columns, by_acts)
     gradients.b_dec[layer] = slope.sum(0)
     fired = torch.zeros(len(w_dec), dtype=torch.bool, device=x.device)
@@ -156,21 +165,27 @@ def project_and_clip(params: Params, gradients: Params, limit: float = 1.0) -> N
 
 
 def csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A sparse matrix from row-sorted entries."""
-    starts = torch.zeros(shape[0] + 1, dtype=torch.int64, device=rows.device)
-    starts[1:] = torch.bincount(rows, minlength=shape[0]).cumsum(0)
+    """A sparse matrix from entries whose rows ascend."""
+    edges = torch.arange(shape[0] + 1, device=rows.device)
+    return _sparse(torch.searchsorted(rows, edges), columns, values, shape)
+
+
+def _transposed(acts: Tensor) -> tuple[Tensor, Tensor]:
+    """The transpose of a CSR matrix, and which entry of the original each of its entries is."""
+    numbered = _with_values(acts, torch.arange(acts.values().numel(), device=acts.device))
+    turned = numbered.to_sparse_csc()
+    shape = (acts.shape[1], acts.shape[0])
+    order = turned.values()
+    return _sparse(turned.ccol_indices(), turned.row_indices(), order, shape), order
+
+
+def _with_values(pattern: Tensor, values: Tensor) -> Tensor:
+    return _sparse(pattern.crow_indices(), pattern.col_indices(), values, pattern.shape)
+
+
+def _sparse(
+    starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...] | torch.Size
+) -> Tensor:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse")  # once: "beta", "invariants"
+        warnings.filterwarnings("ignore", message="Sparse")  # once each: "beta", "invariants"
         return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)
-
-
-def _zeros_like(sparse: Tensor) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse")
-        return torch.sparse_csr_tensor(
-            sparse.crow_indices(),
-            sparse.col_indices(),
-            torch.zeros_like(sparse.values()),
-            sparse.shape,
-            check_invariants=False,
-        )

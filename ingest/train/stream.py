@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from atlas.errors import CorpusError
 from atlas.model import LanguageModel
 from ingest.config import PositionsPart
 from ingest.corpus import Contexts
@@ -124,14 +125,18 @@ class Stream:
         """Endless batches `[layer, batch, d_in]`, each with the place of the one after it.
 
         Raises:
-            ValueError: a buffer holds less than one batch.
+            CorpusError: a buffer holds less than one batch.
         """
         number, first = start
         while True:
             pool = self.buffer(number, report)
             per_pass = len(pool) // self.buffers.batch
             if per_pass == 0:
-                raise ValueError(f"a buffer holds {len(pool)} activations, less than a batch")
+                raise CorpusError(
+                    f"a buffer of {self.buffers.contexts} contexts holds {len(pool)} activations, "
+                    f"fewer than train.batch = {self.buffers.batch}",
+                    "raise train.buffer_tokens or lower train.batch",
+                )
             for batch in range(first, per_pass * self.buffers.repeats):
                 rows = self._order(number, batch // per_pass, len(pool))
                 at = batch % per_pass * self.buffers.batch

@@ -257,3 +257,10 @@ FROM feature f JOIN sae s USING (sae)
 LEFT JOIN label l ON l.sae = f.sae AND l.feature = f.feature AND l.side = 'title'
   AND l.method = 'tokens';
 COMMENT ON VIEW feature_card IS 'Features with their full id and their title: the place to start a query.';
+COMMENT ON COLUMN feature_card.id IS 'Full id of the feature, such as gpt2/5-att-kk/123';
+COMMENT ON COLUMN feature_card.model IS 'model.id';
+COMMENT ON COLUMN feature_card.layer IS 'Layer of its SAE, from 0';
+COMMENT ON COLUMN feature_card.sae_id IS 'sae.id';
+COMMENT ON COLUMN feature_card.title IS 'Its machine title by rule; NULL where there is none';
+COMMENT ON COLUMN feature_card.title_method IS 'label.method of the title';
+COMMENT ON COLUMN feature_card.title_support IS 'label.support of the title';

@@ -74,6 +74,24 @@ def test_the_second_of_two_edits_of_one_version_is_a_conflict_and_both_stay_read
     assert notes.get(label.id).content.text == "next: board"
 
 
+def test_an_edit_of_what_somebody_removed_is_a_conflict_that_keeps_the_words(notes):
+    label = notes.add(HumanLabel(FEATURE, "board"), "ann")
+    notes.remove(label.id, "bob", 1)
+    with pytest.raises(Conflict, match="bob removed this human label") as caught:
+        notes.edit(label.id, HumanLabel(FEATURE, "board is next"), "ann", 1)
+    assert caught.value.theirs is None
+    assert caught.value.yours == HumanLabel(FEATURE, "board is next")
+
+
+def test_a_note_that_is_refused_leaves_no_trace(notes):
+    with pytest.raises(NotesError, match="control character"):
+        notes.add(Comment(HEAD, "a\x00b"), "ann")
+    with pytest.raises(NotFound, match="no note"):
+        notes.add(Vote("0" * 32, "agree"), "ann")
+    assert notes.stamp() == 0
+    assert notes.recent() == ()
+
+
 def test_history_says_who_when_before_and_after(notes):
     label = notes.add(HumanLabel(FEATURE, "board"), "ann")
     better = replace(label.content, text="board is next")

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -37,6 +38,13 @@ def test_processes_that_fill_one_collection_lose_no_member(place):
         members = {member.target for member in notes.get(listed).content.members}
         assert members == {f"gpt2/L{layer}H{head}" for layer in range(3) for head in range(10)}
         assert notes.get(listed).version == 31
+
+
+def test_threads_of_one_process_share_the_notes(place):
+    with Notes.open(place) as notes, ThreadPoolExecutor(8) as pool:
+        texts = [f"comment {n}" for n in range(80)]
+        list(pool.map(lambda text: notes.add(Comment("gpt2", text), "ann"), texts))
+        assert {note.content.text for note in notes.every(Comment)} == set(texts)
 
 
 def test_a_fresh_store_opened_by_six_processes_at_once_is_made_once(place):

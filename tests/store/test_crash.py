@@ -9,8 +9,9 @@ import threading
 import time
 from pathlib import Path
 
-from atlas.store.evidence import open_store
+from atlas.store import features
 from atlas.store.publish import publish
+from atlas.store.reader import open_store
 from tests.builders import a_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +44,7 @@ print(json.dumps(outcomes))
 
 def runs_served(store):
     evidence = open_store(store).now()
-    assert len(evidence.feature("toy/1-t/0").examples) == 3
+    assert len(features.feature(evidence, "toy/1-t/0").examples) == 3
     return {run.id for run in evidence.runs}
 
 
@@ -89,7 +90,7 @@ def test_readers_see_one_whole_snapshot_or_the_next_while_publishing_goes_on(sto
     def read():
         while not stop.is_set():
             evidence = reader.now()
-            feature = evidence.feature("toy/1-t/0")
+            feature = features.feature(evidence, "toy/1-t/0")
             seen.add(evidence.snapshot.number)
             if (feature.run.id, len(feature.examples)) != (evidence.runs[0].id, 3):
                 wrong.append(feature)

@@ -10,9 +10,11 @@ import pytest
 
 from atlas.errors import NotFound, StoreError
 from atlas.ids import FeatureId, SaeId
-from atlas.store.evidence import open_store
+from atlas.store import features
+from atlas.store.find import find
 from atlas.store.publish import publish
-from atlas.types import Interval
+from atlas.store.reader import open_store
+from atlas.types import Interval, Query
 from tests.builders import CONTEXTS, TITLES, WORDS, a_bundle
 
 
@@ -22,7 +24,7 @@ def evidence(store):
 
 
 def test_a_feature_comes_back_with_all_that_was_measured(evidence):
-    feature = evidence.feature("toy/1-t/0")
+    feature = features.feature(evidence, "toy/1-t/0")
     assert feature.row.title == TITLES[0]
     assert feature.row.density == feature.row.firings / feature.tokens == 0.04
     assert [round(share.dfa_share, 3) for share in feature.heads] == [0.05, 0.95]
@@ -34,7 +36,7 @@ def test_a_feature_comes_back_with_all_that_was_measured(evidence):
 
 
 def test_an_example_shows_its_context_and_sums_to_its_activation(evidence):
-    example = evidence.feature("toy/1-t/0").examples[0]
+    example = features.feature(evidence, "toy/1-t/0").examples[0]
     assert example.tokens == tuple(WORDS[token] for token in CONTEXTS[0])
     assert (example.tokens[example.pos], example.act) == (" mat", 8.0)
     given = sum(example.head_dfa) + example.bias + example.residual
@@ -44,13 +46,13 @@ def test_an_example_shows_its_context_and_sums_to_its_activation(evidence):
 
 
 def test_a_neighbour_comes_with_its_row(evidence):
-    (neighbour,) = evidence.feature("toy/1-t/0").neighbours
+    (neighbour,) = features.feature(evidence, "toy/1-t/0").neighbours
     assert str(neighbour.row.id) == "toy/1-t/3"
     assert neighbour.cosine == pytest.approx(0.8)
 
 
 def test_a_dead_feature_has_no_measured_share_and_no_example(evidence):
-    feature = evidence.feature("toy/1-t/5")
+    feature = features.feature(evidence, "toy/1-t/5")
     assert feature.is_dead
     assert feature.row.title is None
     assert feature.row.dfa_head is None
@@ -67,12 +69,16 @@ def test_an_sae_tells_its_evaluation_and_its_live_features(evidence):
 @pytest.mark.parametrize(
     ("ask", "match"),
     [
-        (lambda e: e.feature("toy/1-t/6"), "no feature toy/1-t/6. toy/1-t has features 0 to 5"),
-        (lambda e: e.feature("toy/7-t/0"), "no SAE toy/7-t. SAEs: toy/0-t, toy/1-t"),
+        (
+            lambda e: features.feature(e, "toy/1-t/6"),
+            "toy/1-t/6. toy/1-t has features 0 to 5",
+        ),
+        (lambda e: features.feature(e, "toy/7-t/0"), "no SAE toy/7-t. SAEs: toy/0-t, toy/1-t"),
         (lambda e: e.sae("toy/L1H1"), "not an SAE id"),
         (lambda e: e.model("gpt9"), "no model 'gpt9'. models: toy"),
         (lambda e: e.contexts([99]), "no context 99 in snapshot 000001"),
-        (lambda e: e.densities("toy/9-x"), "no SAE toy/9-x"),
+        (lambda e: e.contexts([10**40]), "no context 1000"),
+        (lambda e: features.densities(e, "toy/9-x"), "no SAE toy/9-x"),
     ],
 )
 def test_what_is_not_there_is_said_with_what_is(evidence, ask, match):
@@ -87,7 +93,7 @@ def test_a_context_is_decoded(evidence):
 
 
 def test_densities_count_every_live_feature_once(evidence):
-    bins = evidence.densities("toy/1-t")
+    bins = features.densities(evidence, "toy/1-t")
     assert sum(bins.counts) == 5
     for density in (0.04, 0.02, 0.3, 0.01, 0.1):
         held = [
@@ -98,14 +104,14 @@ def test_densities_count_every_live_feature_once(evidence):
 
 
 def test_a_random_feature_fired_and_depends_on_its_seed_alone(evidence):
-    found = [evidence.random_feature(seed) for seed in range(30)]
-    assert found == [evidence.random_feature(seed) for seed in range(30)]
+    found = [features.random_feature(evidence, seed) for seed in range(30)]
+    assert found == [features.random_feature(evidence, seed) for seed in range(30)]
     assert len(set(found)) > 3
     assert FeatureId(SaeId("toy", 1, "t"), 5) not in found
 
 
 def test_stats_count_the_tables(evidence):
-    stats = evidence.stats()
+    stats = evidence.stats
     assert (stats.saes, stats.features, stats.alive, stats.titled) == (2, 12, 10, 10)
     assert (stats.examples, stats.contexts, stats.heads) == (30, 3, 4)
 
@@ -123,7 +129,7 @@ def test_a_language_models_title_comes_before_a_rules_and_the_better_supported_f
         **{name: [None] * 4 for name in ("support_low", "support_high", "n", "rule")},
     }
     publish(tmp_path / "s", [a_bundle(tmp_path / "b", layers=(1,), label=labels).path])
-    row = open_store(tmp_path / "s").now().feature("toy/1-t/0").row
+    row = features.feature(open_store(tmp_path / "s").now(), "toy/1-t/0").row
     assert (row.title, row.title_method, row.title_support) == ("strong", "llm", 0.75)
 
 
@@ -138,7 +144,11 @@ def test_an_older_snapshot_is_opened_by_name_and_stays(store, tmp_path):
     assert [run.id for run in old.now().runs] == ["run-1"]
     assert [run.id for run in new.now().runs] == ["run-2"]
     publish(store, [a_bundle(tmp_path / "third", run="run-3").path])
-    assert (old.now().snapshot.name, new.now().snapshot.name) == ("000001", "000003")
+    publish(store, [a_bundle(tmp_path / "fourth", run="run-4").path])
+    assert not (store / "snapshots" / "000001").exists()
+    assert (old.now().snapshot.name, new.now().snapshot.name) == ("000001", "000004")
+    assert len(features.feature(old.now(), "toy/1-t/0").examples) == 3
+    assert find(old.now(), Query("induction")).total == 2
 
 
 @pytest.mark.parametrize(

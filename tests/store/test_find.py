@@ -1,15 +1,17 @@
 """Searching: words find features and say why; filters, order, counts and pages agree."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from atlas.errors import NotFound, QueryError
 from atlas.ids import parse_feature
-from atlas.store.evidence import open_store
 from atlas.store.find import Said, find
 from atlas.store.publish import publish
-from atlas.types import Query
+from atlas.store.reader import open_store
+from atlas.types import Query, Sort
 from tests.builders import a_bundle
 
 LAYER_1 = [f"toy/1-t/{n}" for n in range(5)]
@@ -193,3 +195,11 @@ def test_features_that_people_write_about_come_first_and_tags_filter(evidence):
     assert ids(find(evidence, Query(tag="mine"), tagged)) == ["toy/1-t/0", "toy/1-t/3"]
     assert ids(find(evidence, Query("induction", tag="mine"), tagged)) == ["toy/1-t/0"]
     assert find(evidence, Query(tag="nobody")).total == 0
+
+
+def test_many_threads_get_their_own_answers(evidence):
+    queries = [Query(text, sort=sort) for text in ("board", "the", "") for sort in get_args(Sort)]
+    alone = [ids(find(evidence, query)) for query in queries]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda query: ids(find(evidence, query)), queries * 4))
+    assert together == alone * 4

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from atlas.errors import NotFound, QueryError
-from atlas.store.evidence import open_store
 from atlas.store.pairs import find_pairs
+from atlas.store.reader import open_store
 from atlas.types import PairQuery
 
 
@@ -59,6 +59,7 @@ def test_pages_neither_skip_nor_repeat(evidence):
     [
         (PairQuery(), QueryError, "no pair asked for"),
         (PairQuery(distance_min=3, distance_max=1), QueryError, "is above"),
+        (PairQuery(distance_max=10**40), QueryError, "distance_max is 1000"),
         (PairQuery(head=0, limit=0), QueryError, "limit is 0"),
         (PairQuery(dst="cat"), NotFound, '"cat" is not one token of toy. did you mean " cat"'),
         (PairQuery(dst="zebra"), NotFound, '"zebra" is not one token'),

@@ -10,9 +10,9 @@ import pytest
 from atlas.api import Atlas
 from atlas.bundle import MANIFEST
 from atlas.errors import BundleError, StoreError
-from atlas.store import snapshots
-from atlas.store.evidence import open_store
+from atlas.store import features, snapshots
 from atlas.store.publish import publish
+from atlas.store.reader import open_store
 from tests.builders import CONTEXTS, FEATURES, a_bundle
 from tests.store.parts import a_label, a_part
 
@@ -63,7 +63,7 @@ def test_contexts_are_renumbered_so_that_examples_keep_their_text(tmp_path):
     publish(store, [a_bundle(tmp_path / "first", layers=(1,)).path])
     publish(store, [a_bundle(tmp_path / "second", run="run-2", layers=(0,)).path])
     evidence = open_store(store).now()
-    old, new = (evidence.feature(name).examples for name in ("toy/1-t/0", "toy/0-t/0"))
+    old, new = (features.feature(evidence, name).examples for name in ("toy/1-t/0", "toy/0-t/0"))
     assert [one.tokens for one in old] == [one.tokens for one in new]
     assert {one.ctx for one in old}.isdisjoint({one.ctx for one in new})
 
@@ -75,7 +75,7 @@ def test_an_sae_of_another_run_takes_the_place_of_the_old_one(store, tmp_path):
     assert [(sae.run, sae.number) for sae in evidence.saes] == [("run-1", 1), ("run-2", 2)]
     assert evidence.sae("toy/1-t").evaluation.fvu == 0.5
     assert column(store, "SELECT count(*) FROM feature WHERE sae = 2") == [len(FEATURES)]
-    assert len(evidence.feature("toy/1-t/0").examples) == len(CONTEXTS)
+    assert len(features.feature(evidence, "toy/1-t/0").examples) == len(CONTEXTS)
 
 
 def test_what_nothing_needs_any_more_goes(store, tmp_path):
@@ -228,6 +228,16 @@ def test_weights_are_kept_by_their_hash_also_when_the_bundle_goes(store, tmp_pat
     weights = atlas.weights("toy/1-t")
     assert weights.read_bytes() == b"weights of run-1"
     assert weights.name == f"{atlas.sae('toy/1-t').weights_sha256}.safetensors"
+
+
+def test_weights_go_with_the_last_snapshot_that_names_them(store, tmp_path):
+    for n in (2, 3, 4):
+        weights = sorted(path.stem for path in (store / "weights").iterdir())
+        publish(store, [a_bundle(tmp_path / f"b{n}", run=f"run-{n}").path], keep=2)
+    left = {path.stem for path in (store / "weights").iterdir()}
+    assert len(weights) == len(left) == 2
+    assert left == {sae.weights_sha256 for n in (3, 4)
+                    for sae in open_store(store, f"{n:06d}").now().saes}  # fmt: skip
 
 
 def test_two_publishers_at_once_take_turns(store, tmp_path):

@@ -47,7 +47,10 @@ def test_a_mark_reads_back_and_belongs_to_one_query_and_snapshot():
             cursor.read(Query(other.text, after=after), snapshot)
 
 
-@pytest.mark.parametrize("after", ["x", "%%%", "WzFd", "é"])
+HUGE = cursor.write(cursor.Mark(0.0, 10**40, 0), Query(), "000001")
+
+
+@pytest.mark.parametrize("after", ["x", "%%%", "WzFd", "é", HUGE])
 def test_what_is_no_mark_is_refused(after):
     with pytest.raises(QueryError, match="not a page mark"):
         cursor.read(Query(after=after), "000001")

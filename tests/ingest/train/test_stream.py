@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from atlas.errors import CorpusError
 from ingest.train.stream import Place, sink_limits, valid_positions, without_sinks
 from tests.ingest.train.planted import PlantedModel, a_stream
 
@@ -53,5 +54,5 @@ def test_a_position_far_longer_than_the_median_is_a_sink():
 
 
 def test_a_buffer_smaller_than_a_batch_is_refused():
-    with pytest.raises(ValueError, match="less than a batch"):
+    with pytest.raises(CorpusError, match=r"480 activations, fewer than train\.batch = 10000"):
         take(a_stream(batch=10_000), 1)

@@ -1,0 +1,309 @@
+"""The command line: the one place where all parts meet. It imports late, to start fast."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from atlas.errors import AtlasError, QueryError
+
+HERE = Path("atlas-demo")
+Store = Annotated[Path, typer.Option("--store", help="Folder of the atlas.", envvar="ATLAS_STORE")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="An atlas of attention heads and of the SAE features on their outputs.",
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; every AtlasError becomes one clear message and exit code 2."""
+    # Threads that spin while they wait cost several times their share on a machine that is shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        cli()
+    except AtlasError as error:
+        err.print(f"error: {error.message}", style="red", markup=False)
+        if error.hint:
+            err.print(f"       {error.hint}", markup=False)
+        sys.exit(2)
+
+
+@cli.command()
+def demo(
+    store: Store = HERE,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: --set sae.k=16")
+    ] = None,
+) -> None:
+    """Make an atlas of a real model: train, mine, label and publish; then say what to look at."""
+    from app.terminal import show_highlights
+
+    _ingest("demo", store, changes or [])
+    show_highlights(out, store)
+
+
+@cli.command()
+def ingest(
+    job: Annotated[str, typer.Argument(help="A TOML file, or a preset: demo, gpt2.")],
+    store: Store = HERE,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: --set sae.k=16")
+    ] = None,
+    publish_it: Annotated[
+        bool, typer.Option("--publish/--no-publish", help="Publish the bundle when it is done.")
+    ] = True,
+) -> None:
+    """Run a job. Stopped at any moment, the same command goes on where it was."""
+    _ingest(job, store, changes or [], publish_it)
+
+
+def _ingest(job: str, store: Path, changes: list[str], publish_it: bool = True) -> None:
+    from app.terminal import ProgressLines
+    from atlas.store.publish import publish as publish_bundles
+    from ingest.config import load_job
+    from ingest.job import run_id, run_job
+
+    settings = load_job(job, changes)
+    out.print(f"run {run_id(settings)} in {store}", markup=False)
+    try:
+        with ProgressLines(out) as lines:
+            bundle = run_job(settings, store, lines)
+    except KeyboardInterrupt:
+        err.print("\nstopped; give the same command again to go on")
+        raise typer.Exit(130) from None
+    out.print(f"bundle {bundle.path}", markup=False)
+    if publish_it:
+        snapshot = publish_bundles(store, [bundle.path])
+        out.print(f"published as snapshot {snapshot.name}", markup=False)
+
+
+@cli.command()
+def publish(
+    bundles: Annotated[list[Path], typer.Argument(help="Bundle folders.")], store: Store = HERE
+) -> None:
+    """Load bundles into the next snapshot. The same bundle twice changes nothing."""
+    from atlas.store.publish import publish as publish_bundles
+
+    snapshot = publish_bundles(store, bundles)
+    out.print(f"snapshot {snapshot.name}", markup=False)
+
+
+@cli.command()
+def runs(store: Store = HERE, as_json: AsJson = False) -> None:
+    """Runs of this store: going on, finished, failed or stopped, with rate and time left."""
+    from app.terminal import show_runs
+    from atlas.progress import read_all
+
+    found = read_all(store)
+    _print(found, as_json, lambda: show_runs(out, found))
+
+
+@cli.command()
+def search(
+    words: Annotated[list[str] | None, typer.Argument(help="Words to look for.")] = None,
+    store: Store = HERE,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    sae: Annotated[str | None, typer.Option(help="Only this SAE, such as gpt2/5-att.")] = None,
+    layer: Annotated[int | None, typer.Option(help="Only this layer.")] = None,
+    head: Annotated[int | None, typer.Option(help="Only features of this head.")] = None,
+    head_by: Annotated[str, typer.Option(help="Head share: measured or weights.")] = "measured",
+    head_min: Annotated[float, typer.Option(help="Least share of that head.")] = 0.25,
+    family: Annotated[str | None, typer.Option(help="Only this feature family.")] = None,
+    density_min: Annotated[float | None, typer.Option(help="Least density.")] = None,
+    density_max: Annotated[float | None, typer.Option(help="Largest density.")] = None,
+    support_min: Annotated[float | None, typer.Option(help="Least support of the title.")] = None,
+    disagree: Annotated[
+        bool | None, typer.Option("--disagree/--agree", help="Weights against measurement.")
+    ] = None,
+    dead: Annotated[bool, typer.Option("--dead", help="List dead features too.")] = False,
+    sort: Annotated[str, typer.Option(help="relevance, density, max_act, support, ...")] = (
+        "relevance"
+    ),
+    ascending: Annotated[bool, typer.Option("--ascending", help="Smallest first.")] = False,
+    limit: Annotated[int, typer.Option(help="Results per page.")] = 20,
+    after: Annotated[str, typer.Option(help="Mark that the page before printed.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Find features by words and filters."""
+    from app.terminal import show_page
+    from atlas.api import Atlas
+    from atlas.types import Query
+
+    query = Query(
+        text=" ".join(words or []),
+        model=model,
+        sae=sae,
+        layer=layer,
+        head=head,
+        head_by=head_by,  # type: ignore[arg-type]
+        head_min=head_min,
+        family=family,
+        density_min=density_min,
+        density_max=density_max,
+        support_min=support_min,
+        disagree=disagree,
+        dead=dead,
+        sort=sort,  # type: ignore[arg-type]
+        descending=not ascending,
+        limit=limit,
+        after=after,
+    )
+    with Atlas.open(store) as atlas:
+        page = atlas.search(query)
+    _print(page, as_json, lambda: show_page(out, page))
+
+
+@cli.command()
+def show(
+    id: Annotated[str, typer.Argument(help="gpt2/5-att/123, gpt2/L5H1, 5-att/123, 5.1, ...")],
+    store: Store = HERE,
+    examples: Annotated[int, typer.Option(help="Examples to print.")] = 6,
+    as_json: AsJson = False,
+) -> None:
+    """Print a feature, a head, an SAE or a model."""
+    from app import terminal
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        thing = terminal.look_up(atlas, id)
+    _print(thing, as_json, lambda: terminal.show_thing(out, thing, examples))
+
+
+@cli.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT, or the name of a saved query.")],
+    store: Store = HERE,
+    parameters: Annotated[
+        list[str] | None, typer.Option("--param", help="A value for $name: --param layer=5")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Most rows.")] = 100,
+    form: Annotated[
+        str, typer.Option("--format", help="table, json, ndjson, csv, parquet or arrow.")
+    ] = "table",
+) -> None:
+    """Run one SELECT over evidence and notes. Without a query of your own, try a saved one."""
+    from app.terminal import show_rows
+    from atlas.api import Atlas
+    from atlas.store.sql_formats import FORMATS
+
+    if form not in ("table", *FORMATS):
+        raise QueryError(f"format {form!r} is not known", f"known: table, {', '.join(FORMATS)}")
+    values = _parameters(parameters or [])
+    with Atlas.open(store) as atlas:
+        recipe = atlas.cookbook().get(query)
+        if recipe is not None:
+            query, values = recipe.sql, recipe.values(**values)
+        result = atlas.sql(query, values, limit=limit)
+    if form == "table":
+        show_rows(out, result)
+        return
+    write, _ = FORMATS[form]  # type: ignore[index]
+    written = write(result)
+    sys.stdout.buffer.write(written if isinstance(written, bytes) else written.encode())
+
+
+def _parameters(given: list[str]) -> dict[str, Any]:
+    """`name=value` pairs; a value that reads as JSON is taken as that, else as text."""
+    values: dict[str, Any] = {}
+    for one in given:
+        name, found, text = one.partition("=")
+        if not found:
+            raise QueryError(f"--param {one!r} has no '='", "write --param layer=5")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    return values
+
+
+@cli.command()
+def cookbook(store: Store = HERE) -> None:
+    """List the saved queries that `atlas sql NAME` runs."""
+    from app.terminal import show_cookbook
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        show_cookbook(out, atlas.cookbook())
+
+
+@cli.command()
+def prompt(
+    text: Annotated[str, typer.Argument(help="The prompt.")],
+    store: Store = HERE,
+    model: Annotated[str | None, typer.Option(help="Model, where the atlas has several.")] = None,
+    feature: Annotated[
+        str | None, typer.Option(help="Trace this feature to heads and sources.")
+    ] = None,
+    pos: Annotated[
+        int | None, typer.Option(help="Where; by default where the feature is strongest.")
+    ] = None,
+    recurse: Annotated[
+        bool, typer.Option("--recurse", help="Follow the feature back to the embeddings.")
+    ] = False,
+    depth: Annotated[int, typer.Option(help="How far back, with --recurse.")] = 2,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Zero the feature and see what changes.")
+    ] = False,
+    top: Annotated[int, typer.Option(help="Features, sources or pieces to list.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """See a text through the SAEs: what fires, what made it fire, and what it does."""
+    from app import explain
+    from atlas.api import Atlas
+    from atlas.prompt_types import Edit
+
+    if feature is None and (recurse or ablate or pos is not None):
+        raise QueryError("--pos, --recurse and --ablate speak of a feature", "add --feature ID")
+    with Atlas.open(store) as atlas:
+        known = explain.feature_id(atlas, feature) if feature else None
+        explorer = atlas.explorer(model or (known.sae.model if known else None))
+        titles = explain.Titles(atlas)
+        if known is None:
+            found = explorer.features(text, top=top)
+            _print(found, as_json, lambda: explain.show_features(out, found, titles))
+        elif ablate:
+            done = explorer.ablate(text, [Edit(known, "zero")])
+            _print(done, as_json, lambda: explain.show_ablation(out, done, titles))
+        elif recurse:
+            graph = explorer.graph(text, known, pos, depth, top)
+            _print(graph, as_json, lambda: explain.show_graph(out, graph, titles))
+        else:
+            trace = explorer.trace(text, known, pos)
+            _print(trace, as_json, lambda: explain.show_trace(out, trace, titles, top))
+
+
+@cli.command()
+def serve(
+    store: Store = HERE,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the web app.")] = 8501,
+    api_port: Annotated[int, typer.Option(help="Port of the HTTP API.")] = 8502,
+) -> None:
+    """Serve the web app and the query API until stopped."""
+    from app.servers import serve_both
+
+    serve_both(store, host, port, api_port, lambda line: out.print(line, markup=False))
+
+
+def _print(thing: Any, as_json: bool, text: Callable[[], None]) -> None:
+    if not as_json:
+        text()
+        return
+    from app.plain import to_json
+
+    sys.stdout.write(to_json(thing) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The web app: `streamlit run app/web/main.py -- --store PATH`. The one place that shows errors."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import streamlit as st
+
+from app.web import url
+from app.web.views import feature, head, home, jump, search
+from app.web.widgets import here
+from app.web.widgets.frame import show_error, show_frame, show_newer, tell_browser
+from app.web.widgets.write import me
+from atlas.api import Atlas
+from atlas.errors import AtlasError
+
+T = TypeVar("T")
+
+# Page, as it stands in the URL, to its title and view. (A bare string here, in the file that
+# Streamlit runs, would be drawn on the page.)
+VIEWS: dict[str, tuple[str, Callable[[Atlas], None]]] = {
+    "": ("feature-atlas", home.render),
+    "search": ("Search", search.render),
+    "feature": ("Feature", feature.render),
+    "head": ("Head", head.render),
+    "jump": ("Jump", jump.render),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the app is started with."""
+
+    store: str
+    notes: str | None = None
+    """URL of the notes' database; None for the store's own."""
+    api: str | None = None
+    """Where the query API answers; None where it is not served."""
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def opened(store: str, notes: str | None, snapshot: str | None) -> Atlas:
+    """One handle per store and snapshot, shared by all sessions."""
+    return Atlas.open(store, snapshot, notes)
+
+
+def show_page(name: str, settings: Settings) -> None:
+    """One page: the bar on top, the view, and a message where something is wrong."""
+    st.set_page_config(page_title=_title(name), page_icon="🗺️", layout="wide")
+    bar, given = st.container(), here.parameters()
+    newest = _told(lambda: opened(settings.store, settings.notes, None).snapshot.name)
+    atlas = None
+    if newest is not None:
+        atlas = _told(
+            lambda: opened(settings.store, settings.notes, url.snapshot_of(given) or newest)
+        )
+        shown = atlas.snapshot.name if atlas else ""
+        if shown != newest:
+            show_newer(shown, newest, url.moved(given, newest))
+    with bar:
+        show_frame(name, atlas.snapshot.name if atlas else newest or "")
+    if atlas is not None:
+        shown_atlas = atlas
+        _told(lambda: VIEWS[name][1](shown_atlas))
+    pin = url.moved(given, newest) if newest and url.SNAPSHOT not in given else ""
+    tell_browser(given, here.going() or pin, me())
+
+
+def _told(work: Callable[[], T]) -> T | None:
+    """What `work` gives; where it fails, its message is shown: the one place that does so."""
+    try:
+        return work()
+    except AtlasError as error:
+        show_error(error)
+        return None
+
+
+def _title(name: str) -> str:
+    subject = st.query_params.get("id") or VIEWS[name][0]
+    return subject if name == "" else f"{subject} · feature-atlas"
+
+
+def _view(name: str, settings: Settings) -> Callable[[], None]:
+    return lambda: show_page(name, settings)
+
+
+def main(arguments: list[str]) -> None:
+    """Run the page that the URL names."""
+    parser = argparse.ArgumentParser(prog="app/web/main.py", description=__doc__)
+    parser.add_argument("--store", required=True, help="the store's folder")
+    parser.add_argument("--notes", help="URL of the notes' database")
+    parser.add_argument("--api", help="where the query API answers")
+    settings = Settings(**vars(parser.parse_args(arguments)))
+    pages = [
+        st.Page(_view(name, settings), title=title, url_path=name, default=name == "")
+        for name, (title, _) in VIEWS.items()
+    ]
+    st.navigation(pages, position="hidden").run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,275 @@
+"""Where a page is: its name and parameters as a URL, and back. Pages hold no other state.
+
+A page's parameters are a frozen dataclass; `link` leaves out what equals the default, and `parse`
+is its exact inverse. Anything else in a URL is refused by name, never guessed at.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from urllib.parse import parse_qs, urlencode
+
+from atlas.errors import AtlasError, QueryError
+from atlas.ids import FeatureId, HeadId, Id, ModelId, SaeId, parse_feature, parse_head, parse_sae
+from atlas.types import HeadBy, PairQuery, Query
+
+SNAPSHOT = "snapshot"
+"""The parameter of every page that names the snapshot it shows."""
+_SNAPSHOT = re.compile(r"\d{6,}")
+_PREFIX = "p_"
+"""Begins the names of a query's own parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtHome:
+    """What is in the atlas."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtJump:
+    """What an id or a short form means."""
+
+    q: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AtFeature:
+    """One feature."""
+
+    id: FeatureId
+
+
+@dataclass(frozen=True, slots=True)
+class AtHead:
+    """One head, with its features by measured or by weight share."""
+
+    id: HeadId
+    by: HeadBy = "measured"
+
+
+@dataclass(frozen=True, slots=True)
+class AtHeads:
+    """All heads of a model."""
+
+    model: str | None = None
+    metric: str = "features"
+    other: str | None = None
+    """The metric on the second axis of the scatter."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtSae:
+    """One SAE."""
+
+    id: SaeId
+
+
+@dataclass(frozen=True, slots=True)
+class AtCompare:
+    """Two features or two heads side by side."""
+
+    a: str = ""
+    b: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AtSql:
+    """A query over evidence and notes."""
+
+    query: str = ""
+    p: dict[str, str] = field(default_factory=dict)
+    """Its named parameters, in a URL as `p_layer=5`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtRuns:
+    """All runs, or one."""
+
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AtNotes:
+    """What people wrote lately, or the history of one note."""
+
+    id: str | None = None
+    before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AtCollection:
+    """All collections, or one."""
+
+    id: str | None = None
+
+
+Place = (
+    AtHome | AtJump | AtFeature | AtHead | AtHeads | AtSae | AtCompare | AtSql | AtRuns
+    | AtNotes | AtCollection | Query | PairQuery
+)  # fmt: skip
+P = TypeVar("P")
+
+PAGES: dict[str, type] = {
+    "": AtHome,
+    "search": Query,
+    "pairs": PairQuery,
+    "feature": AtFeature,
+    "head": AtHead,
+    "heads": AtHeads,
+    "sae": AtSae,
+    "compare": AtCompare,
+    "sql": AtSql,
+    "runs": AtRuns,
+    "notes": AtNotes,
+    "collections": AtCollection,
+    "jump": AtJump,
+}
+"""Page, as it stands in the URL, to its parameters."""
+_NAMES = {kind: name for name, kind in PAGES.items()}
+
+
+def link(place: Place, snapshot: str | None = None) -> str:
+    """The URL of a place, relative to any page; `snapshot` pins what it shows."""
+    pairs = [*_pairs(place), *([(SNAPSHOT, snapshot)] if snapshot else [])]
+    name = _NAMES[type(place)] or "./"
+    return f"{name}?{urlencode(pairs, safe='/:,')}" if pairs else name
+
+
+def parse(kind: type[P], parameters: Mapping[str, Sequence[str]]) -> P:
+    """The place of page `kind` that these parameters spell, the snapshot's name left aside.
+
+    Raises:
+        QueryError: a parameter is unknown, repeated, missing or has a value of the wrong kind.
+        NotFound: an id has not the form of one.
+    """
+    values: dict[str, Any] = {}
+    types = _types(kind)
+    for name, given in parameters.items():
+        if name == SNAPSHOT:
+            continue
+        if len(given) != 1:
+            raise QueryError(f"{_short(name)} is given {len(given)} times", "give it once")
+        if name.startswith(_PREFIX) and get_origin(types.get("p")) is dict:
+            values.setdefault("p", {})[name.removeprefix(_PREFIX)] = given[0]
+        elif name in types and get_origin(types[name]) is not dict:
+            values[name] = _value(name, types[name], given[0])
+        else:
+            known = ", ".join(_PREFIX + "…" if n == "p" else n for n in types)
+            raise QueryError(
+                f"unknown parameter {_short(name)!r}", f"known here: {known or 'none'}"
+            )
+    for one in fields(kind):  # type: ignore[arg-type]
+        required = one.default is MISSING and one.default_factory is MISSING
+        if required and one.name not in values:
+            raise QueryError(f"the URL lacks {one.name}", "open the page from a search or a list")
+    return kind(**values)
+
+
+def moved(parameters: Mapping[str, Sequence[str]], snapshot: str) -> str:
+    """The same page of another snapshot."""
+    kept = [(name, text) for name, given in parameters.items() for text in given]
+    pairs = [pair for pair in kept if pair[0] not in (SNAPSHOT, "after")]
+    return "?" + urlencode([*pairs, (SNAPSHOT, snapshot)], safe="/:,")
+
+
+def search_of(text: str) -> Query:
+    """The search that a saved URL spells. Raises QueryError when it is no search."""
+    page, _, rest = text.partition("?")
+    if page.rsplit("/")[-1] != "search":
+        raise QueryError(f"not the URL of a search: {_short(text)!r}", "it begins with search?")
+    return parse(Query, parse_qs(rest, keep_blank_values=True))
+
+
+def snapshot_of(parameters: Mapping[str, Sequence[str]]) -> str | None:
+    """The snapshot that a URL names. Raises QueryError when it is no snapshot's name."""
+    given = parameters.get(SNAPSHOT)
+    if given is None:
+        return None
+    if len(given) != 1 or not _SNAPSHOT.fullmatch(given[0]):
+        raise QueryError(f"not a snapshot name: {_short(given[0])!r}", "a name looks like 000003")
+    return given[0]
+
+
+def at(name: Id) -> Place:
+    """The page of an id."""
+    match name:
+        case FeatureId():
+            return AtFeature(name)
+        case HeadId():
+            return AtHead(name)
+        case SaeId():
+            return AtSae(name)
+        case ModelId():
+            return AtHeads(model=name.name)
+
+
+def _pairs(place: Place) -> list[tuple[str, str]]:
+    pairs = []
+    for one in fields(place):
+        value = getattr(place, one.name)
+        if isinstance(value, dict):
+            pairs += [(_PREFIX + key, text) for key, text in value.items()]
+        elif value is not None and value != one.default:
+            pairs.append((one.name, _text(value)))
+    return pairs
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _types(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _value(name: str, kind: Any, text: str) -> Any:
+    if get_origin(kind) in (Union, UnionType):
+        kind = next(one for one in get_args(kind) if one is not type(None))
+    if get_origin(kind) is Literal:
+        if text not in get_args(kind):
+            raise QueryError(f"{name} is {_short(text)!r}", f"known: {', '.join(get_args(kind))}")
+        return text
+    read, what = _READERS[kind]
+    try:
+        return read(text)
+    except AtlasError:
+        raise
+    except ValueError as error:
+        raise QueryError(f"{name} is {_short(text)!r}", f"it must be {what}") from error
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"\d{1,12}", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if not re.fullmatch(r"[0-9.eE+-]{1,40}", text):
+        raise ValueError(text)
+    return float(text)
+
+
+def _flag(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError(text)
+    return text == "yes"
+
+
+_READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
+    str: (str, "text"),
+    int: (_whole, "a whole number"),
+    float: (_number, "a number"),
+    bool: (_flag, "yes or no"),
+    FeatureId: (parse_feature, "a feature"),
+    HeadId: (parse_head, "a head"),
+    SaeId: (parse_sae, "an SAE"),
+}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:60] + "…"

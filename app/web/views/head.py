@@ -1,0 +1,135 @@
+"""One head: the features it writes, its metrics, and what people say it does."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from app.web.url import AtCompare, AtHead, AtHeads
+from app.web.widgets import here
+from app.web.widgets.bars import bar
+from app.web.widgets.claims import show_claims
+from app.web.widgets.frame import empty
+from app.web.widgets.hits import title
+from app.web.widgets.html import a, a_id, html, join, show
+from app.web.widgets.notes import show_notes
+from app.web.widgets.table import Column, table
+from app.web.widgets.text import count, density, fixed, percent
+from atlas.api import Atlas
+from atlas.ids import HeadId
+from atlas.types import Head, HeadBy, HeadFeature, HeadMetric, Model, Query
+
+_WAYS: dict[HeadBy, str] = {"measured": "by measured share", "weights": "by weight share"}
+_KEY = Markup(
+    '<span class="swatch src"></span>measured share: mean |DFA| of this head over that of all heads'
+    ' &ensp; <span class="swatch w"></span>weight share: norm of its decoder slice'
+)
+_METRICS = (
+    Column("metric"),
+    Column("condition"),
+    Column("value", True),
+    Column("95 % interval", True),
+    Column("n", True, "positions or contexts it was measured on"),
+)
+_FEATURES = (
+    Column("feature", width="16%"),
+    Column("title"),
+    Column("", width="18%"),
+    Column("measured", True),
+    Column("weights", True),
+    Column("wins", True, "share of firings in which this head gives most"),
+    Column("density", True, "share of tokens the feature fires on"),
+    Column("firings", True),
+)
+
+
+def render(atlas: Atlas) -> None:
+    """The page of the head that the URL names."""
+    place, snapshot = here.place(AtHead), atlas.snapshot.name
+    head = atlas.head(place.id, by=place.by)
+    show(_crumbs(head, atlas.model(head.id.model), snapshot), _top(head, snapshot))
+    show(_features(place, head, snapshot))
+    show_notes(atlas, head.id, lambda notes, name: show_claims(atlas, head, notes, name))
+
+
+def _crumbs(head: Head, model: Model, snapshot: str) -> Markup:
+    name = head.id
+    before = HeadId(name.model, name.layer, name.head - 1) if name.head else None
+    after = HeadId(name.model, name.layer, name.head + 1) if name.head + 1 < model.n_heads else None
+    return html(
+        '<div class="crumbs">{} / layer {} / <span class="id">H{}</span>'
+        '<span class="right">{}{}{}</span></div>',
+        a(AtHeads(model=name.model), name.model, snapshot),
+        name.layer,
+        name.head,
+        a_id(before, snapshot, "← previous", "") if before else "",
+        a_id(after, snapshot, "next →", "") if after else "",
+        a(AtCompare(a=str(name)), "compare", snapshot),
+    )
+
+
+def _top(head: Head, snapshot: str) -> Markup:
+    name, row = head.id, head.row
+    measured = Query(model=name.model, layer=name.layer, head=name.head, sort="head_share")
+    facts = (
+        ("largest measured share in", count(row.features), "features"),
+        ("largest weight share in", count(row.weight_features), "features"),
+        ("keys and values from", f"KV head {row.kv_head}", ""),
+    )
+    return html(
+        '<div class="two"><div><p class="id soft">{}</p><h1>Layer {}, head {}</h1>'
+        '<div class="figures">{}</div><p class="small">{}</p></div>'
+        "<div><h3>Metrics</h3>{}</div></div>",
+        str(name),
+        name.layer,
+        name.head,
+        join(html("<span>{} <b>{}</b> {}</span>", *fact) for fact in facts),
+        a(measured, "Search the features to which it gives at least a quarter", snapshot),
+        _metrics(head.metrics),
+    )
+
+
+def _metrics(metrics: Sequence[HeadMetric]) -> Markup:
+    if not metrics:
+        todo = html("Run <code>atlas study head-metrics</code>, then publish its bundle.")
+        return empty("No metrics of this head yet.", todo)
+    return table(_METRICS, map(_metric, metrics))
+
+
+def _metric(one: HeadMetric) -> Sequence[object]:
+    within = f"{fixed(one.interval.low)} to {fixed(one.interval.high)}" if one.interval else "–"
+    name, condition = (words.replace("_", " ") for words in (one.metric, one.condition))
+    return name, condition, fixed(one.value), within, count(one.n)
+
+
+def _features(place: AtHead, head: Head, snapshot: str) -> Markup:
+    if not head.features:
+        return html(
+            "<h2>Features</h2>{}",
+            empty("No SAE on this layer.", "Ingest the layer with `atlas ingest` and publish."),
+        )
+    ways = join(
+        a(AtHead(head.id, way), words, snapshot, "chip on" if way == place.by else "chip")
+        for way, words in _WAYS.items()
+    )
+    return html(
+        '<div class="row far"><h2>Features it writes</h2><span class="row">{}</span></div>'
+        '<p class="tiny soft">{}</p>{}',
+        ways,
+        _KEY,
+        table(_FEATURES, (_feature(one, snapshot) for one in head.features)),
+    )
+
+
+def _feature(one: HeadFeature, snapshot: str) -> Sequence[object]:
+    row, share = one.row, one.share
+    flag = Markup(' <span class="chip warn">disagree</span>') if row.disagree else ""
+    return (
+        a_id(row.id, snapshot),
+        html("{}{}", title(row), flag),
+        bar(share.dfa_share, share.weight_share),
+        percent(share.dfa_share),
+        percent(share.weight_share),
+        percent(share.won),
+        density(row.density),
+        count(row.firings),
+    )

@@ -1,0 +1,185 @@
+"""Search: words, filters with counts, and the features that match."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from markupsafe import Markup
+
+from app.web.widgets import here
+from app.web.widgets.fields import box, choice, form, search_box
+from app.web.widgets.frame import empty
+from app.web.widgets.hits import card
+from app.web.widgets.html import a, html, join, show
+from app.web.widgets.text import count
+from atlas.api import Atlas
+from atlas.ids import parse_head
+from atlas.types import Page, Query, Sort
+
+SORTS: dict[Sort, str] = {
+    "relevance": "best match",
+    "support": "support of the title",
+    "density": "density",
+    "max_act": "largest activation",
+    "mean_act": "mean activation",
+    "head_share": "share of the top head",
+    "disagreement": "weights against measurement",
+    "id": "id",
+}
+_FACETS = {"layer": "layer", "head": "top head", "family": "family", "sae": "SAE", "model": "model"}
+_SHOWN = 8
+_DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(Query)}
+_FILTERS = [
+    name for name in _DEFAULTS if name not in ("text", "sort", "descending", "limit", "after")
+]
+
+
+def render(atlas: Atlas) -> None:
+    """The search page."""
+    query = here.place(Query)
+    page = atlas.search(query)
+    snapshot = page.snapshot
+    best = atlas.strongest(hit.row.id for hit in page.hits)
+    cards = [card(hit.row, snapshot, best.get(hit.row.id), hit.reasons) for hit in page.hits]
+    results = join([*cards, _pages(query, page)]) if cards else _nothing(query, snapshot)
+    show(
+        _bar(query, snapshot),
+        html(
+            '<div class="side"><aside>{}{}</aside><div>{}{}</div></div>',
+            _facets(query, page),
+            _filters(query, snapshot),
+            _summary(query, page),
+            results,
+        ),
+    )
+
+
+def _bar(query: Query, snapshot: str) -> Markup:
+    arrow, hint = ("↓", "largest first") if query.descending else ("↑", "smallest first")
+    turned = replace(query, descending=not query.descending, after="")
+    placeholder = 'a word, a phrase in quotes, start*, token:" the"'
+    return form(
+        replace(query, after=""),
+        snapshot,
+        "row searchbox",
+        search_box("text", "Search features", query.text, placeholder),
+        Markup('<button class="first">Search</button>'),
+        html(
+            '<span class="row small soft">{}</span>',
+            choice("sort", "sorted by ", SORTS, query.sort, unset="relevance", now=True),
+        ),
+        a(turned, arrow, snapshot, "button", hint),
+    )
+
+
+def _summary(query: Query, page: Page) -> Markup:
+    chips = [_chip(query, name, page.snapshot) for name in _FILTERS if _is_set(query, name)]
+    what = "feature" if page.total == 1 else "features"
+    return html('<div class="row"><b>{} {}</b>{}</div>', count(page.total), what, join(chips))
+
+
+def _is_set(query: Query, name: str) -> bool:
+    return bool(getattr(query, name) != _DEFAULTS[name])
+
+
+def _chip(query: Query, name: str, snapshot: str) -> Markup:
+    value = getattr(query, name)
+    said = ("yes" if value else "no") if isinstance(value, bool) else value
+    wider = replace(query, after="", **{name: _DEFAULTS[name]})
+    words = f"{name.replace('_', ' ')}: {said} ✕"
+    return a(wider, words, snapshot, "chip on", "remove this filter")
+
+
+def _facets(query: Query, page: Page) -> Markup:
+    lists = ((name, page.facets.get(name, ())) for name in _FACETS)
+    return join(_facet(query, name, values, page.snapshot) for name, values in lists if values)
+
+
+def _facet(query: Query, name: str, values: Sequence[tuple[str, int]], snapshot: str) -> Markup:
+    lines = [
+        html(
+            '<li>{}<span class="n">{}</span></li>',
+            a(_narrowed(query, name, value), _short(name, value), snapshot, title=value),
+            count(n),
+        )
+        for value, n in values
+    ]
+    rest = html(
+        "<details><summary>{} more</summary><ul>{}</ul></details>",
+        len(lines) - _SHOWN,
+        join(lines[_SHOWN:]),
+    )
+    return html(
+        '<div class="facet"><h3>{}</h3><ul>{}</ul>{}</div>',
+        _FACETS[name],
+        join(lines[:_SHOWN]),
+        rest if len(lines) > _SHOWN else "",
+    )
+
+
+def _narrowed(query: Query, name: str, value: str) -> Query:
+    query = replace(query, after="")
+    match name:
+        case "layer":
+            return replace(query, layer=int(value))
+        case "head":
+            head = parse_head(value)
+            return replace(query, model=head.model, layer=head.layer, head=head.head)
+        case "sae":
+            return replace(query, sae=value)
+        case "model":
+            return replace(query, model=value)
+        case _:
+            return replace(query, family=value)
+
+
+def _short(name: str, value: str) -> str:
+    return value.split("/")[-1] if name == "head" else value
+
+
+_BY = {"measured": "measured", "weights": "by weights"}
+_DISAGREE = {"": "any", "yes": "disagree", "no": "agree"}
+_DEAD = {"": "left out", "yes": "shown"}
+
+
+def _filters(query: Query, snapshot: str) -> Markup:
+    disagree = {None: "", True: "yes", False: "no"}[query.disagree]
+    of_head = [
+        choice("head_by", "head's share", _BY, query.head_by, unset="measured"),
+        box("head_min", "head gives at least", query.head_min),
+    ]
+    return form(
+        replace(query, after=""),
+        snapshot,
+        "facet",
+        Markup("<h3>filters</h3>"),
+        *(of_head if query.head is not None else ()),
+        box("support_min", "support at least", query.support_min, "0 to 1"),
+        box("density_min", "density at least", query.density_min, "0.001"),
+        box("density_max", "density at most", query.density_max, "0.1"),
+        box("tag", "tag", query.tag),
+        choice("disagree", "weights and measurement", _DISAGREE, disagree, unset=""),
+        choice("dead", "features that never fired", _DEAD, "yes" if query.dead else "", unset=""),
+        Markup("<button>Apply</button>"),
+    )
+
+
+def _pages(query: Query, page: Page) -> Markup:
+    links = []
+    if query.after:
+        links.append(a(replace(query, after=""), "← first page", page.snapshot, "button"))
+    if page.after:
+        following = replace(query, after=page.after)
+        links.append(a(following, "next page →", page.snapshot, "button"))
+    return html('<div class="row pages">{}</div>', join(links))
+
+
+def _nothing(query: Query, snapshot: str) -> Markup:
+    if query.after:
+        first = a(replace(query, after=""), "Back to the first page.", snapshot)
+        return empty("No further features.", first)
+    if any(_is_set(query, name) for name in _FILTERS):
+        wider = replace(query, **{name: _DEFAULTS[name] for name in _FILTERS})
+        return empty("Nothing matches.", a(wider, "Search without the filters.", snapshot))
+    words = 'Try fewer words, the start of one with a star (memb*), or a token: token:" the".'
+    return empty("Nothing matches.", words)

@@ -1,0 +1,1 @@
+"""What several pages show: text made safe, numbers, bars, tables, examples, forms."""

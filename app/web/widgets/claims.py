@@ -1,0 +1,156 @@
+"""What people say a head does: role claims with their evidence and votes, and the form for one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import streamlit as st
+from markupsafe import Markup
+
+from app.web.widgets.frame import empty
+from app.web.widgets.hits import name_of
+from app.web.widgets.html import a, a_id, html, join, show
+from app.web.widgets.notes import show_judged
+from app.web.widgets.queries import place_of
+from app.web.widgets.text import percent
+from app.web.widgets.write import attempt, key
+from atlas.api import Atlas
+from atlas.ids import FeatureId, parse
+from atlas.note_types import ROLES, Judged, NotesOn, RoleClaim, RoleEvidence, SavedQuery
+from atlas.types import Head
+
+
+def role_name(role: str) -> str:
+    """A role as a word for people."""
+    return role.replace("_", " ")
+
+
+def show_claims(atlas: Atlas, head: Head, notes: NotesOn, name: str) -> None:
+    """The claims about a head and the form for another one."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        title = html("<h3>What people say it does</h3>")
+        none = empty("Nobody has said what this head does.", "Be the first: use the form.")
+        show(title, "" if notes.claims else none)
+        for judged in notes.claims:
+            show_judged(atlas, judged, _claim(atlas, judged), name)
+    with right:
+        show(html("<h3>Claim a role</h3>"))
+        claim_form(atlas, head, name)
+
+
+def _claim(atlas: Atlas, judged: Judged[RoleClaim]) -> Markup:
+    claim = judged.note.content
+    where = [part for part in (claim.dataset, claim.condition) if part]
+    chips = [html('<span class="chip">{}</span>', part) for part in where]
+    kind = {"confirmed": "chip good", "withdrawn": "chip warn"}.get(claim.status, "chip")
+    return html(
+        '<div class="row"><b title="{}">{}</b><span class="{}">{}</span>'
+        '<span class="chip">confidence {}</span>{}</div>{}<ul class="evidence small">{}</ul>',
+        ROLES.get(claim.role, ""),
+        role_name(claim.role),
+        kind,
+        claim.status,
+        percent(claim.confidence),
+        join(chips),
+        html("<div>{}</div>", claim.words) if claim.words else "",
+        join(evidence(atlas, link) for link in claim.evidence),
+    )
+
+
+def evidence(atlas: Atlas, link: RoleEvidence) -> Markup:
+    """One link of evidence, leading to the snapshot in which it was seen."""
+    seen = link.snapshot or atlas.snapshot.name
+    what: Markup
+    match link.kind:
+        case "query":
+            what = html("query {}", _query(atlas, link.ref, seen))
+        case "metric":
+            what = html("{} of {}", link.ref.replace("_", " "), _target(link.target, seen))
+        case "example":
+            what = html("{}, example {}", _target(link.target, seen), link.ref)
+        case _:
+            what = _target(link.target, seen)
+    sentence = html(": {}", link.sentence) if link.sentence else ""
+    return html('<li>{}{} <span class="soft tiny">in {}</span></li>', what, sentence, seen)
+
+
+def _target(name: str, snapshot: str) -> Markup:
+    return a_id(parse(name), snapshot)
+
+
+def _query(atlas: Atlas, note: str, snapshot: str) -> Markup:
+    saved = next((one.content for one in atlas.notes.every(SavedQuery) if one.id == note), None)
+    if saved is None:
+        return html('<span class="soft">that was taken away</span>')
+    return a(place_of(saved), saved.name, snapshot)
+
+
+@st.fragment
+def claim_form(atlas: Atlas, head: Head, name: str) -> None:
+    """A new claim; every thing chosen as evidence gets a field for what it shows."""
+    form = key("claim")
+    role = st.selectbox("Role", list(ROLES), format_func=role_name, key=f"{form}-role")
+    show(html('<p class="small soft">{}</p>', ROLES[role]))
+    words = st.text_area("In your words", key=f"{form}-words", height=68)
+    links = _evidence_fields(atlas, head, form)
+    with st.container(horizontal=True):
+        dataset = st.text_input("On which text (empty: any)", key=f"{form}-dataset")
+        condition = st.text_input("Under which condition (empty: none)", key=f"{form}-condition")
+    confidence = st.slider("Confidence", 0.0, 1.0, 0.5, 0.05, key=f"{form}-confidence")
+    if st.button("Claim this role", type="primary", key=f"{form}-send"):
+        claim = RoleClaim(
+            str(head.id), role, words, dataset, condition, confidence, evidence=tuple(links)
+        )
+        attempt("claim", name, lambda: atlas.notes.add(claim, name))
+
+
+def _evidence_fields(atlas: Atlas, head: Head, form: str) -> list[RoleEvidence]:
+    titles = {str(one.row.id): f"{one.row.id.index}: {name_of(one.row)}" for one in head.features}
+    saved = {note.id: note.content.name for note in atlas.notes.every(SavedQuery)}
+    features = st.multiselect(
+        "Evidence: features that show it",
+        list(titles),
+        format_func=lambda name: titles.get(name, name),
+        accept_new_options=True,
+        placeholder="choose, or type an id",
+        key=f"{form}-features",
+    )
+    metrics = _chosen("Evidence: metrics", {one.metric: one.metric for one in head.metrics}, form)
+    queries = _chosen("Evidence: saved queries", saved, form)
+    links = [_feature_evidence(atlas, feature, form) for feature in features]
+    links += [RoleEvidence("metric", str(head.id), metric) for metric in metrics]
+    links += [RoleEvidence("query", "", query) for query in queries]
+    return [_said(atlas, link, form) for link in links]
+
+
+def _chosen(words: str, options: Mapping[str, str], form: str) -> Sequence[str]:
+    if not options:
+        return []
+    return st.multiselect(
+        words, list(options), format_func=options.__getitem__, key=f"{form}-{words}"
+    )
+
+
+def _feature_evidence(atlas: Atlas, text: str, form: str) -> RoleEvidence:
+    """The feature as a whole, or one of its examples; an unknown id is refused on writing."""
+    known = atlas.jump(text).found
+    if len(known) != 1 or not isinstance(known[0], FeatureId):
+        return RoleEvidence("target", text)
+    name = known[0]
+    examples = [f"{one.kind}/{one.rank}" for one in atlas.feature(name).examples]
+    which = st.selectbox(
+        f"What of feature {name.index}",
+        ["the whole feature", *examples],
+        key=f"{form}-which-{name}",
+    )
+    if which in examples:
+        return RoleEvidence("example", str(name), which)
+    return RoleEvidence("target", str(name))
+
+
+def _said(atlas: Atlas, link: RoleEvidence, form: str) -> RoleEvidence:
+    what = link.target.split("/")[-1] if link.kind in ("target", "example") else link.kind
+    sentence = st.text_input(
+        "What it shows", key=f"{form}-said-{link.kind}-{link.target}-{link.ref}", placeholder=what
+    )
+    return replace(link, sentence=sentence, snapshot=atlas.snapshot.name)

@@ -1,0 +1,93 @@
+"""What stands around every page: the bar on top, messages, and what the browser has to do."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import streamlit as st
+from markupsafe import Markup
+
+from app.web.url import AtCompare, AtHeads, AtHome, AtNotes, AtRuns, AtSql, Place, link
+from app.web.widgets.html import a, html, join, prose, show
+from atlas.errors import AtlasError
+from atlas.types import Query
+
+_HERE = Path(__file__).parent
+_LINKS = st.components.v2.component(
+    "atlas_links", js=(_HERE / "links.js").read_text(), isolate_styles=False
+)
+_PAGES: dict[str, Place] = {
+    "Search": Query(),
+    "Heads": AtHeads(),
+    "Compare": AtCompare(),
+    "SQL": AtSql(),
+    "Notes": AtNotes(),
+    "Runs": AtRuns(),
+}
+
+
+def show_frame(here: str, snapshot: str) -> None:
+    """The bar on top of every page.
+
+    Args:
+        here: the page that is shown, as in its URL.
+        snapshot: the snapshot that is shown; empty while there is none.
+    """
+    st.html(_HERE / "style.css")
+    pages = [
+        a(place, name, snapshot, "here" if link(place) == here else "")
+        for name, place in _PAGES.items()
+    ]
+    show(
+        html(
+            '<div class="top">{}<nav>{}</nav>'
+            '<form action="jump?snapshot={}"><input data-name="q" type="search"'
+            ' aria-label="Jump to an id" placeholder="Jump: gpt2/L5H1, 5.1, 5-att-kk/123 …">'
+            "</form>{}</div>",
+            a(AtHome(), "feature-atlas", snapshot, "brand"),
+            join(pages),
+            snapshot,
+            html('<span class="snap" title="the snapshot shown here">{}</span>', snapshot),
+        )
+    )
+
+
+def show_newer(snapshot: str, newest: str, there: str) -> None:
+    """Say that the snapshot shown is not the newest; `there` is this page in the newest."""
+    show(
+        html(
+            '<div class="notice"><p>This is snapshot <b>{}</b>. There is a newer one: '
+            '<a href="{}" target="_self">this page in {}</a>.</p></div>',
+            snapshot,
+            there,
+            newest,
+        )
+    )
+
+
+def show_error(error: AtlasError) -> None:
+    """A message and the way out."""
+    hint = html("<p>{}</p>", prose(_sentence(error.hint))) if error.hint else ""
+    show(
+        html(
+            '<div class="notice" role="alert"><p><b>{}</b></p>{}</div>',
+            prose(_sentence(error.message)),
+            hint,
+        )
+    )
+
+
+def empty(what: str, todo: str | Markup) -> Markup:
+    """What stands where there is nothing: that there is nothing, and what to do about it."""
+    then = todo if isinstance(todo, Markup) else prose(todo)
+    return html('<div class="empty"><b>{}</b> {}</div>', what, then)
+
+
+def tell_browser(given: Mapping[str, Sequence[str]], replace: str, author: str = "") -> None:
+    """Keep links inside the app, go on from the URL `given` to `replace`, remember the author."""
+    seen = [(name, text) for name, texts in given.items() for text in texts]
+    _LINKS(data={"seen": seen, "replace": replace, "author": author}, key="links")
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "?", "!")) else text + "."

@@ -1,0 +1,11 @@
+"""Queries that people saved."""
+
+from app.web.url import AtSql, Place, search_of
+from atlas.note_types import SavedQuery
+
+
+def place_of(saved: SavedQuery) -> Place:
+    """The page of a saved query. Raises QueryError for a search that is none."""
+    if saved.form == "search":
+        return search_of(saved.text)
+    return AtSql(saved.text, {name: str(value) for name, value in saved.parameters.items()})

@@ -1,0 +1,132 @@
+"""Reading features: all that a feature's page shows, and how an SAE's features are spread."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from atlas.errors import NotFound
+from atlas.ids import FeatureId, SaeId
+from atlas.store import rows
+from atlas.store.evidence import CARD, Evidence, Key
+from atlas.types import Bins, Example, Feature, Neighbour
+
+_GOOD_FIRINGS = 20
+_GOOD_SUPPORT = 0.5
+_FEATURE = f"""
+SELECT f.*, {CARD} FROM feature f LEFT JOIN title t USING (sae, feature)
+WHERE f.sae = $sae AND f.feature = $feature
+"""
+_HEADS = "SELECT * FROM feature_head WHERE sae = $sae AND feature = $feature ORDER BY head"
+_LABELS = """
+SELECT * FROM label WHERE sae = $sae AND feature = $feature
+ORDER BY method = 'llm' DESC, support DESC NULLS LAST, method, model, prompt,
+  list_position(['title', 'when', 'fetches', 'says'], side)
+"""
+_SCORES = """
+SELECT * FROM label_score WHERE sae = $sae AND feature = $feature
+ORDER BY method, model, prompt, scorer
+"""
+_EXAMPLES = """
+SELECT e.*, c.tokens, c.doc, c.source FROM example e JOIN context c USING (ctx)
+WHERE e.sae = $sae AND e.feature = $feature
+ORDER BY list_position(['top', 'interval', 'random', 'near_miss'], e.kind), e.band DESC, e.rank
+"""
+_NEIGHBOURS = """
+SELECT other_sae, other_feature, cosine, jaccard FROM neighbour
+WHERE sae = $sae AND feature = $feature ORDER BY abs(cosine) DESC, other_sae, other_feature
+"""
+_STRONGEST = """
+SELECT e.*, c.tokens, c.doc, c.source, f.bias
+FROM example e JOIN context c USING (ctx) JOIN feature f USING (sae, feature)
+WHERE e.kind = 'top' AND e.rank = 0
+  AND e.sae IN (SELECT unnest($saes)) AND e.feature IN (SELECT unnest($features))
+"""
+_GOOD = """
+SELECT f.sae, f.feature FROM feature f LEFT JOIN title t USING (sae, feature) WHERE f.firings > 0
+ORDER BY f.firings >= $firings AND coalesce(t.support, 0) >= $support DESC,
+  hash(f.sae, f.feature, $seed::BIGINT)
+LIMIT 1
+"""
+_DENSITIES = """
+SELECT least(27, greatest(0, floor(4 * (7 + log10(density)))))::INTEGER AS bin,
+  count(*) AS features
+FROM feature WHERE sae = $sae AND firings > 0 GROUP BY bin
+"""
+
+
+def feature(evidence: Evidence, name: str | FeatureId) -> Feature:
+    """Everything about one feature.
+
+    Raises:
+        NotFound: no such SAE or feature; names the range that exists.
+    """
+    key = evidence.key(name)
+    where: dict[str, Any] = {"sae": key[0], "feature": key[1]}
+    of = evidence.numbered(key[0])
+    (row,) = evidence.query(_FEATURE, **where)
+    return rows.feature(
+        row,
+        head=rows.feature_row(row, of.id),
+        of=of,
+        by=evidence.run(of.run),
+        vocab=evidence.vocab(of.id.model),
+        heads=[rows.head_share(one) for one in evidence.query(_HEADS, **where)],
+        labels=[rows.label(one) for one in evidence.query(_LABELS, **where)],
+        scores=[rows.label_score(one) for one in evidence.query(_SCORES, **where)],
+        examples=_examples(evidence, key, row["bias"]),
+        neighbours=_neighbours(evidence, key),
+    )
+
+
+def strongest(evidence: Evidence, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
+    """The strongest example of each feature; one that never fired has none. Raises NotFound."""
+    asked = {evidence.key(name): name for name in names}
+    found = evidence.query(
+        _STRONGEST,
+        saes=sorted({sae for sae, _ in asked}),
+        features=sorted({feature for _, feature in asked}),
+    )
+    return {
+        name: rows.example(row, name, row["bias"], evidence.vocab(name.sae.model))
+        for row in found
+        if (name := asked.get((row["sae"], row["feature"]))) is not None
+    }
+
+
+def _examples(evidence: Evidence, key: Key, bias: float) -> tuple[Example, ...]:
+    found = evidence.query(_EXAMPLES, sae=key[0], feature=key[1])
+    of = FeatureId(evidence.numbered(key[0]).id, key[1])
+    vocab = evidence.vocab(of.sae.model)
+    return tuple(rows.example(row, of, bias, vocab) for row in found)
+
+
+def _neighbours(evidence: Evidence, key: Key) -> tuple[Neighbour, ...]:
+    found = evidence.query(_NEIGHBOURS, sae=key[0], feature=key[1])
+    cards = evidence.rows_of((row["other_sae"], row["other_feature"]) for row in found)
+    return tuple(
+        Neighbour(card, row["cosine"], row["jaccard"])
+        for card, row in zip(cards, found, strict=True)
+    )
+
+
+def random_feature(evidence: Evidence, seed: int) -> FeatureId:
+    """A feature worth looking at: it fired often enough, and its title holds, where one does.
+
+    Raises:
+        NotFound: no feature fired at all.
+    """
+    found = evidence.query(_GOOD, firings=_GOOD_FIRINGS, support=_GOOD_SUPPORT, seed=seed % 2**63)
+    if not found:
+        raise NotFound("no feature of this atlas ever fired", "mine more text")
+    return FeatureId(evidence.numbered(found[0]["sae"]).id, found[0]["feature"])
+
+
+def densities(evidence: Evidence, name: str | SaeId) -> Bins:
+    """How many live features of an SAE have which density, four bins a decade from 1e-7 to 1.
+
+    Raises:
+        NotFound: no such SAE.
+    """
+    found = evidence.query(_DENSITIES, sae=evidence.sae(name).number)
+    counts = {row["bin"]: row["features"] for row in found}
+    edges = tuple(10.0 ** (-7 + b / 4) for b in range(29))
+    return Bins(edges, tuple(counts.get(b, 0) for b in range(28)))

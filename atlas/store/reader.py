@@ -1,0 +1,69 @@
+"""A store that is being read: which snapshot answers the next request."""
+
+import threading
+from pathlib import Path
+
+from atlas.store import snapshots
+from atlas.store.evidence import Evidence
+
+
+class Reader:
+    """Gives the newest snapshot, or always the one it was opened with.
+
+    Whoever got an `Evidence` keeps it as long as needed; the next call may give a newer one.
+    """
+
+    def __init__(self, store: Path, pinned: str | None = None) -> None:
+        self.store = store
+        self._pinned = pinned is not None
+        self._lock = threading.Lock()
+        self._seen = max(snapshots.numbers(store), default=0)
+        if pinned is None:
+            snapshot, con, refused = snapshots.open_newest(store)
+        else:
+            (snapshot, con), refused = snapshots.open_named(store, pinned), ()
+        self._evidence = Evidence(store, snapshot, con, refused)
+
+    def now(self) -> Evidence:
+        """The evidence to answer one request from.
+
+        Raises:
+            StoreError: no snapshot of the store can be served any more.
+        """
+        newest = max(snapshots.numbers(self.store), default=self._seen)
+        if self._pinned or newest == self._seen:
+            return self._evidence
+        with self._lock:
+            if newest != self._seen:
+                self._evidence = self._newest()
+                self._seen = newest
+        return self._evidence
+
+    def _newest(self) -> Evidence:
+        snapshot, con, refused = snapshots.open_newest(self.store)
+        if snapshot.number == self._evidence.snapshot.number:
+            con.close()
+            self._evidence.refused = refused
+            return self._evidence
+        return Evidence(self.store, snapshot, con, refused)
+
+
+class Still(Reader):
+    """Evidence that somebody holds: the same answer however many snapshots follow."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.store = evidence.store
+        self._evidence = evidence
+
+    def now(self) -> Evidence:
+        """The evidence that is held."""
+        return self._evidence
+
+
+def open_store(store: Path, snapshot: str | None = None) -> Reader:
+    """Open a store for reading: its newest snapshot that can be served, or one by name.
+
+    Raises:
+        StoreError: there is no such store or snapshot, or it cannot be served.
+    """
+    return Reader(Path(store), snapshot)

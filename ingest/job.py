@@ -1,0 +1,376 @@
+"""One ingest job from settings to a sealed bundle: the table of contents of a run.
+
+Every stage leaves its result in the run's `work` folder and is skipped when that is there, so a
+job that was stopped at any moment goes on when it is started again.
+"""
+
+import fcntl
+import json
+import math
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+
+from atlas import model as models
+from atlas import progress
+from atlas.bundle import (
+    MANIFEST,
+    WEIGHTS,
+    Bundle,
+    open_bundle,
+    seal,
+    sha256_file,
+    sync_and_rename,
+    write_table,
+)
+from atlas.errors import AtlasError, CorpusError, StoreError
+from atlas.ids import SaeId
+from atlas.lens import sae as saes
+from atlas.lens.sae import Sae
+from atlas.model import LanguageModel
+from ingest import corpus as corpora
+from ingest.config import Job
+from ingest.corpus import Corpus
+from ingest.mine.evidence import Mining, write_evidence
+from ingest.train.evaluate import Evaluated, evaluate
+from ingest.train.loop import Figures, Trained, train
+from ingest.train.stream import Buffers, Stream
+
+TRACKED = ("feature-atlas", "torch", "transformer-lens", "transformers", "numpy", "pyarrow")
+"""Distributions whose versions a run records."""
+GO_ON = "make room, then give the same command again: it goes on where it stopped"
+
+
+class Work(NamedTuple):
+    """A run's folder and what tells of it."""
+
+    folder: Path
+    """Where the bundle grows."""
+    run: str
+    reporter: progress.Reporter
+
+    @property
+    def scratch(self) -> Path:
+        """Where stages leave what only this run needs."""
+        return self.folder / "work"
+
+
+class Fitted(NamedTuple):
+    """Trained SAEs with what training says of them."""
+
+    saes: dict[int, Sae]
+    limits: torch.Tensor  # [layer], sink norms
+    dead_share: list[float]
+    dead_window: int
+    tokens: int
+
+
+def run_id(job: Job) -> str:
+    """The run's name: the job's, and a hash of all its settings."""
+    content = json.dumps(job.model_dump(mode="json"), sort_keys=True)
+    return f"{job.name}-{sha256(content.encode()).hexdigest()[:8]}"
+
+
+def run_job(
+    job: Job,
+    store: Path,
+    listen: progress.Listener = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Bundle:
+    """Make the job's bundle in the store, going on where an earlier try stopped.
+
+    Args:
+        job: all settings.
+        store: the store's folder; made when missing.
+        listen: told the progress, a few times a second.
+        clock: seconds.
+
+    Raises:
+        AtlasError: a model, corpus or setting that cannot work, or the run is already going on.
+    """
+    folder = store / "bundles" / run_id(job)
+    if (folder / MANIFEST).is_file():
+        return open_bundle(folder)
+    with _only_one(folder):
+        reporter = progress.Reporter(folder, run_id(job), listen, clock)
+        work = Work(folder, run_id(job), reporter)
+        before, begun = _spent(work), clock()
+
+        def seconds() -> float:
+            return before + clock() - begun
+
+        try:
+            bundle = _stages(job, work, seconds)
+        except KeyboardInterrupt:
+            reporter.end("stopped", "stopped by hand")
+            raise
+        except AtlasError as error:
+            reporter.end("failed", str(error))
+            raise
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            failure = StoreError(f"run {run_id(job)} cannot go on: {reason}", GO_ON)
+            with suppress(OSError):
+                reporter.end("failed", str(failure))
+            raise failure from error
+        except Exception as error:
+            reporter.end("failed", f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            with suppress(OSError):
+                _write_json(work.scratch / "seconds.json", seconds())
+        reporter.end("done")
+        return bundle
+
+
+def _stages(job: Job, work: Work, seconds: Callable[[], float]) -> Bundle:
+    work.reporter.stage("load model", 1, "model")
+    model = _load(job, job.model.dtype)
+    work.reporter.advance(1)
+    corpus = _corpus(job, work, model)
+    fitted = _train(job, work, model, corpus)
+    evaluated = _evaluate(job, work, model, corpus, fitted)
+    names = {layer: SaeId(model.info.id, layer, job.sae.set) for layer in job.sae.layers}
+    _write_weights(work, fitted, names)
+    mining = Mining(
+        job,
+        model,
+        lambda: model if _dtype(model) == torch.float32 else _load(job, "float32"),
+        fitted.saes,
+        fitted.limits,
+        corpus,
+        {layer: str(name) for layer, name in names.items()},
+    )
+    write_evidence(mining, work.folder, work.scratch, work.run, work.reporter)
+    _write_saes(work, model, job, fitted, evaluated, names)
+    _write_run(work, model, job, fitted, corpus, seconds())
+    bundle = seal(work.folder, work.run)
+    shutil.rmtree(work.scratch)
+    return bundle
+
+
+def _load(job: Job, dtype: str) -> LanguageModel:
+    part = job.model
+    model = models.load(part.name, id=part.id, device=part.device, dtype=dtype)
+    model.check_layers(job.sae.layers)
+    if job.corpus.context_length > model.context_length:
+        raise CorpusError(
+            f"corpus.context_length = {job.corpus.context_length} is more than model "
+            f"{model.info.id} takes",
+            f"it takes up to {model.context_length}",
+        )
+    return model
+
+
+def _dtype(model: LanguageModel) -> torch.dtype:
+    first: torch.Tensor = next(model.bridge.original_model.parameters())
+    return first.dtype
+
+
+def _corpus(job: Job, work: Work, model: LanguageModel) -> Corpus:
+    path = work.scratch / "corpus.npz"
+    work.reporter.stage("tokenise", 1, "corpus")
+    if not path.is_file():
+        bos = model.info.bos_token if job.corpus.bos == "model" else None
+        if job.corpus.bos == "model" and bos is None:
+            raise CorpusError(
+                f"model {model.info.id} has no start token", "set corpus.bos = 'none'"
+            )
+        # A tenth more: start tokens and sinks are not trained on, last batches not filled.
+        unique = math.ceil(1.1 * job.train.tokens / job.train.repeats)
+        wanted = (job.evaluate.tokens, job.mine.tokens, unique)
+        documents = corpora.read(job.corpus)
+        corpora.save(path, corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted))
+    work.reporter.advance(1)
+    return corpora.load(path)
+
+
+def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted:
+    scored = int((corpus.train.length - job.positions.skip_first).clip(min=0).sum())
+    if scored < 2 * job.train.batch:
+        raise CorpusError(
+            f"corpus {job.corpus.name} leaves {scored:,} tokens to train on, fewer than two "
+            f"batches of train.batch = {job.train.batch}",
+            "give more text, or lower mine.tokens, evaluate.tokens or train.batch",
+        )
+    contexts = len(corpus.train.tokens)
+    buffers = Buffers(
+        min(contexts, math.ceil(job.train.buffer_tokens * contexts / scored)),
+        job.train.repeats,
+        job.train.batch,
+        job.train.seed,
+    )
+    layers = job.sae.layers
+    stream = Stream(model, corpus.train, layers, job.positions, buffers, job.model.batch_contexts)
+    reporter = work.reporter
+    reporter.stage("train", job.train.tokens // job.train.batch * job.train.batch, "tokens")
+
+    read = 0
+
+    def harvested(tokens: int) -> None:
+        nonlocal read
+        read += tokens
+        reporter.advance(0, read=read)
+
+    def stepped(figures: Figures) -> None:
+        shown = {"fvu": figures.fvu, "l0": figures.l0, "dead": figures.dead}
+        reporter.advance(job.train.batch, **shown)
+
+    trained: Trained = train(
+        stream,
+        job.sae,
+        job.train,
+        work.scratch / "train.safetensors",
+        harvested=harvested,
+        stepped=stepped,
+        encode_dtype=_dtype(model),
+    )
+    assert stream.limits is not None
+    saes_by_layer = dict(zip(layers, trained.saes, strict=True))
+    return Fitted(
+        saes_by_layer, stream.limits, trained.dead_share, trained.dead_window, trained.tokens
+    )
+
+
+def _evaluate(
+    job: Job, work: Work, model: LanguageModel, corpus: Corpus, fitted: Fitted
+) -> dict[int, Evaluated]:
+    path = work.scratch / "evaluation.json"
+    work.reporter.stage("evaluate", corpus.evaluate.tokens.size, "tokens")
+    if not path.is_file():
+        found = evaluate(
+            model,
+            fitted.saes,
+            corpus.evaluate,
+            job.positions,
+            fitted.limits,
+            job.model.batch_contexts,
+            work.reporter.advance,
+        )
+        _write_json(path, {layer: one.to_columns() for layer, one in found.items()})
+    content = json.loads(path.read_text())
+    return {int(layer): Evaluated.from_columns(one) for layer, one in content.items()}
+
+
+def _write_weights(work: Work, fitted: Fitted, names: dict[int, SaeId]) -> None:
+    draft = work.folder / f"{WEIGHTS}.partial"
+    saes.save(draft, {str(names[layer]): sae for layer, sae in fitted.saes.items()})
+    sync_and_rename(draft, work.folder / WEIGHTS)
+
+
+def _write_saes(
+    work: Work,
+    model: LanguageModel,
+    job: Job,
+    fitted: Fitted,
+    evaluated: dict[int, Evaluated],
+    names: dict[int, SaeId],
+) -> None:
+    weights = sha256_file(work.folder / WEIGHTS)
+    rows = []
+    for layer, dead in zip(job.sae.layers, fitted.dead_share, strict=True):
+        one, sae = evaluated[layer], fitted.saes[layer]
+        rows.append(
+            {
+                "id": str(names[layer]),
+                "model": model.info.id,
+                "layer": layer,
+                "set_name": job.sae.set,
+                "hook": f"blocks.{layer}.attn.hook_z",
+                "architecture": sae.architecture,
+                "d_in": sae.d_in,
+                "d_sae": sae.d_sae,
+                "run": work.run,
+                **one.to_columns(),
+                "dead_share": dead,
+                "dead_window": fitted.dead_window,
+                "weights": WEIGHTS,
+                "weights_sha256": weights,
+            }
+        )
+    write_table(work.folder, "sae", {name: [row[name] for row in rows] for name in rows[0]})
+
+
+def _write_run(
+    work: Work, model: LanguageModel, job: Job, fitted: Fitted, corpus: Corpus, seconds: float
+) -> None:
+    skipped = job.positions
+    sinks = f"; z beyond {skipped.sink_norm} medians" if skipped.sink_norm else ""
+    row = {
+        "id": work.run,
+        "kind": "atlas",
+        "model": model.info.id,
+        "created_at": datetime.now(UTC).replace(tzinfo=None),
+        "seconds": seconds,
+        "config": job.model_dump_json(),
+        "versions": json.dumps(_versions()),
+        "device": f"{model.device} ({platform.processor() or platform.machine()})",
+        "bos": job.corpus.bos,
+        "positions": f"first {skipped.skip_first} left out{sinks}",
+        "corpus": job.corpus.name,
+        "corpus_sha256": corpus.sha256,
+        "context_length": job.corpus.context_length,
+        "train_tokens": fitted.tokens,
+        "mine_tokens": int((corpus.mine.length - skipped.skip_first).clip(min=0).sum()),
+    }
+    write_table(work.folder, "run", {name: [value] for name, value in row.items()})
+    described = asdict(model.info)
+    write_table(work.folder, "model", {name: [value] for name, value in described.items()})
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in TRACKED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _spent(work: Work) -> float:
+    """Seconds of earlier tries of this run; one that was killed is not among them."""
+    path = work.scratch / "seconds.json"
+    work.scratch.mkdir(parents=True, exist_ok=True)
+    return float(json.loads(path.read_text())) if path.is_file() else 0.0
+
+
+def _write_json(path: Path, content: Any) -> None:
+    draft = path.with_suffix(".partial")
+    draft.write_text(json.dumps(content))
+    sync_and_rename(draft, path)
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold the run's lock; it goes with the process, however that ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / "lock").open("a+")
+    except OSError as error:
+        raise StoreError(f"cannot write in {folder}: {error.strerror}") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            raise StoreError(
+                f"run {folder.name} is already going on (process {handle.read().strip()})",
+                "wait for it, or stop it first",
+            ) from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield

@@ -1,0 +1,165 @@
+"""The command line: what it prints, and one clear line with exit code 2 for bad input."""
+
+import json
+import sys
+
+import pytest
+
+from app.cli import main
+from atlas.store.publish import publish
+from ingest.job import run_job
+from tests.builders import a_bundle
+from tests.ingest.jobs import a_job
+
+
+@pytest.fixture
+def atlas(tmp_path, monkeypatch, capsys):
+    """Run the command line on a small published store; gives (exit code, stdout, stderr)."""
+    publish(tmp_path / "store", [a_bundle(tmp_path / "bundle").path])
+    return a_runner(tmp_path / "store", monkeypatch, capsys)
+
+
+def a_runner(store, monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["atlas", *arguments])
+        monkeypatch.setenv("ATLAS_STORE", str(store))
+        monkeypatch.setenv("COLUMNS", "200")
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        told = capsys.readouterr()
+        return exit_.value.code or 0, told.out, told.err
+
+    return run
+
+
+def test_search_prints_ids_titles_and_the_snapshot(atlas):
+    code, out, _ = atlas("search", "board")
+    assert code == 0
+    assert "toy/0-t/0" in out
+    assert "predicts “ board” by induction" in out
+    assert "snapshot 000001" in out
+
+
+def test_search_gives_the_same_as_json(atlas):
+    code, out, _ = atlas("search", "board", "--json", "--layer", "1")
+    found = json.loads(out)
+    assert [hit["row"]["id"] for hit in found["hits"]][:1] == ["toy/1-t/0"]
+    assert {hit["row"]["id"].split("/")[1] for hit in found["hits"]} == {"1-t"}
+
+
+def test_a_page_continues_where_the_last_one_ended(atlas):
+    first = json.loads(atlas("search", "--json", "--limit", "4")[1])
+    second = json.loads(atlas("search", "--json", "--limit", "40", "--after", first["after"])[1])
+    ids = [hit["row"]["id"] for hit in first["hits"] + second["hits"]]
+    assert len(ids) == len(set(ids)) == first["total"] == 10
+
+
+def test_show_prints_a_feature_with_examples_heads_and_exactness(atlas):
+    code, out, _ = atlas("show", "toy/0-t/0")
+    assert code == 0
+    for text in ("predicts “ board” by induction", "H1 95% measured", "exactness", "members"):
+        assert text in out
+
+
+def test_wrong_usage_is_said_without_a_traceback(atlas):
+    code, _, err = atlas("search", "--nonsense")
+    assert code == 2
+    assert "--nonsense" in err
+    assert "Traceback" not in err
+
+
+def test_show_takes_short_forms_and_heads(atlas):
+    assert "toy/L1H1" in atlas("show", "1.1")[1]
+    assert "toy/1-t/3" in atlas("show", "1-t/3")[1]
+    assert "CE recovered against zero ablation: 90.0%" in atlas("show", "toy/0-t")[1]
+    assert "n_layers" in atlas("show", "toy")[1]
+
+
+def test_sql_runs_a_select_and_a_saved_query(atlas):
+    code, out, _ = atlas("sql", "SELECT count(*) AS n FROM feature", "--format", "json")
+    assert code == 0
+    assert "12" in out
+    name = atlas("cookbook")[1].split()[0]
+    assert atlas("sql", name)[0] == 0
+
+
+def test_sql_takes_parameters(atlas):
+    query = "SELECT id FROM sae WHERE layer = $layer"
+    code, out, _ = atlas("sql", query, "--param", "layer=1", "--format", "csv")
+    assert (code, out.split()) == (0, ["id", "toy/1-t"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "toy/0-t/99"], "0 to 5"),
+        (["show", "toy/7-t/1"], "7-t"),
+        (["show", "no such thing"], "nothing is called no such thing"),
+        (["search", "--sort", "beauty"], "beauty"),
+        (["search", "--after", "zzz"], "zzz"),
+        (["search", "--layer", "9"], "9"),
+        (["sql", "DROP TABLE feature"], "SELECT"),
+        (["sql", "SELECT 1", "--format", "xml"], "'xml' is not known"),
+        (["sql", "SELECT 1", "--param", "layer"], "has no '='"),
+        (["publish", "nowhere"], "no bundle at nowhere"),
+        (["ingest", "nowhere.toml"], r"no job file nowhere.toml"),
+        (["ingest", "demo", "--set", "sae.kk=1"], "unknown setting sae.kk"),
+        (["ingest", "demo", "--set", "sae.k=99999"], "k = 99999 is larger than d_sae = 2304"),
+    ],
+)
+def test_bad_input_is_one_clear_message_and_exit_code_2(atlas, arguments, message):
+    code, out, err = atlas(*arguments)
+    if arguments[:2] == ["search", "--layer"] and code == 0:
+        assert "nothing found" in out
+        return
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err + out
+
+
+def test_a_store_without_snapshots_says_what_to_run(tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty").mkdir()
+    for store in ("empty", "missing"):
+        code, _, err = a_runner(tmp_path / store, monkeypatch, capsys)("search", "x")
+        assert code == 2
+        assert "atlas demo" in err
+
+
+def test_ingest_trains_publishes_and_lists_the_run(tmp_path, monkeypatch, capsys):
+    job = a_job(tmp_path)
+    path = tmp_path / "job.toml"
+    path.write_text(_toml(job.model_dump(mode="json", exclude_none=True)))
+    atlas = a_runner(tmp_path / "a store é", monkeypatch, capsys)
+    code, out, err = atlas("ingest", str(path), "--set", "mine.top=2")
+    assert (code, err) == (0, "")
+    assert "published as snapshot 000001" in out
+    assert "tokens/s" in out
+    assert "done" in atlas("runs")[1]
+    assert atlas("search", "--limit", "3")[0] == 0
+
+
+def test_a_stopped_ingest_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ingest.job._stages", stopped)
+    code, _, err = a_runner(tmp_path, monkeypatch, capsys)("ingest", "demo")
+    assert code == 130
+    assert "same command again to go on" in err
+
+
+def test_a_job_run_from_python_is_seen_by_runs(tmp_path, monkeypatch, capsys):
+    run_job(a_job(tmp_path), tmp_path / "store")
+    out = a_runner(tmp_path / "store", monkeypatch, capsys)("runs", "--json")[1]
+    assert [run["state"] for run in json.loads(out)] == ["done"]
+
+
+def _toml(content, prefix=""):
+    """Just enough TOML for a job's settings."""
+    plain = {k: v for k, v in content.items() if not isinstance(v, dict)}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
+    for key, value in content.items():
+        if isinstance(value, dict):
+            lines += [f"[{prefix}{key}]", _toml(value, f"{prefix}{key}.")]
+    return "\n".join(lines)

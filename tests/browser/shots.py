@@ -1,0 +1,75 @@
+"""Screenshots of every page: `python tests/browser/shots.py STORE FOLDER [page ...]`."""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from app.web.url import AtHome, AtJump, AtFeature, AtHead, link
+from atlas.api import Atlas
+from atlas.ids import HeadId
+from atlas.types import Query
+from tests.browser.chrome import browser, served
+
+WIDTHS = (1440, 900)
+
+
+def pages(atlas: Atlas) -> dict[str, str]:
+    """Name to relative URL of the pages worth looking at."""
+    name = atlas.random_feature(seed=3)
+    row = atlas.feature(name).row
+    head = HeadId(name.sae.model, name.sae.layer, row.dfa_head or 0)
+    dead = atlas.search(Query(dead=True, sort="density", descending=False, limit=1)).hits
+    places = {
+        "home": AtHome(),
+        "search": Query(),
+        "search-words": Query((row.title or "the").split()[0].strip("“”,")),
+        "search-empty": Query("zzzzzz"),
+        "feature": AtFeature(name),
+        "dead": AtFeature(dead[0].row.id),
+        "head": AtHead(head),
+        "head-weights": AtHead(head, "weights"),
+        "jump": AtJump("3.1"),
+    }
+    urls = {page: link(place, atlas.snapshot.name) for page, place in places.items()}
+    return {**urls, "bad": "search?layer=x", "gone": "search?snapshot=000999"}
+
+
+def shoot(store: Path, folder: Path, wanted: list[str], dark: bool = False) -> None:
+    """One PNG per page and width, the whole page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    urls = pages(Atlas.open(store))
+    with served(store) as at, browser(dark=dark) as driver:
+        for page in wanted or urls:
+            for width in WIDTHS:
+                driver.set_window_size(width, 900)
+                driver.get(f"{at}/{urls[page]}")
+                settled(driver)
+                height = driver.execute_script(
+                    "return document.querySelector('[data-testid=stMainBlockContainer]').offsetHeight"
+                )
+                driver.set_window_size(width, min(5000, max(900, height + 140)))
+                time.sleep(0.3)
+                driver.save_screenshot(str(folder / f"{page}-{width}{'-dark' if dark else ''}.png"))
+
+
+def settled(driver) -> None:
+    """Wait until the script of the page has run."""
+    WebDriverWait(driver, 30).until(
+        lambda d: (
+            d.find_elements(By.CSS_SELECTOR, ".top")
+            and d.find_element(By.CSS_SELECTOR, ".stApp").get_attribute("data-test-script-state")
+            == "notRunning"
+        )
+    )
+    time.sleep(0.4)
+
+
+if __name__ == "__main__":
+    dark = "--dark" in sys.argv
+    arguments = [one for one in sys.argv[1:] if one != "--dark"]
+    shoot(Path(arguments[0]), Path(arguments[1]), arguments[2:], dark)

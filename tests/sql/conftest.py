@@ -1,0 +1,79 @@
+"""A small snapshot and a few notes beside it, for SQL."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from atlas.bundle import TABLES
+from atlas.note_types import Collection, Member, RoleClaim, Tag, Vote
+from atlas.store.notes import Notes
+from atlas.store.sql import EVIDENCE, SqlLimits, SqlService
+from atlas.types import Snapshot
+from tests.builders import a_bundle
+
+SCHEMA = Path(__file__).parents[2] / "migrations" / "evidence" / "0001_first.sql"
+METRICS = """
+INSERT INTO head_metric (model, layer, head, metric, condition, value, low, high, n, run) VALUES
+  ('toy', 0, 1, 'induction', 'repeated_random', 0.5, 0.25, 0.75, 100, 'run-1'),
+  ('toy', 1, 0, 'previous_token', 'corpus', 0.125, 0.0625, 0.25, 100, 'run-1')
+"""
+
+
+def a_snapshot(folder: Path) -> Snapshot:
+    """The toy bundle and two head metrics in an evidence file, SAEs numbered from 0."""
+    bundle = a_bundle(folder / "bundle")
+    path = folder / "snapshots" / "000001"
+    path.mkdir(parents=True)
+    with duckdb.connect(str(path / EVIDENCE)) as evidence:
+        evidence.execute(SCHEMA.read_text())
+        for table in TABLES:
+            rows = _numbered(bundle.read(table))
+            if table == "sae":
+                rows = rows.append_column("sae", pa.array(range(len(rows)), pa.int16()))
+            evidence.register("rows", rows)
+            evidence.execute(f"INSERT INTO {table} BY NAME FROM rows")
+        evidence.execute(METRICS)
+        evidence.execute("CHECKPOINT")
+    return Snapshot(1, path, 1, datetime(2026, 1, 2, tzinfo=UTC))
+
+
+def _numbered(rows: pa.Table) -> pa.Table:
+    """SAE ids, which end in their layer here, as numbers."""
+    for name in ("sae", "other_sae"):
+        if name in rows.column_names:
+            numbers = [int(sae.removeprefix("toy/")[0]) for sae in rows[name].to_pylist()]
+            at = rows.column_names.index(name)
+            rows = rows.set_column(at, name, pa.array(numbers, pa.int16()))
+    return rows
+
+
+@pytest.fixture(scope="session")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """A snapshot of the toy bundle."""
+    return a_snapshot(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notes]:
+    """Notes on the toy model: two claims, three tags, a vote and a collection."""
+    with Notes.open(tmp_path_factory.mktemp("notes") / "notes.sqlite") as opened:
+        claim = opened.add(RoleClaim("toy/L0H1", "induction", confidence=0.75), "ann")
+        opened.add(RoleClaim("toy/L1H0", "previous_token"), "bob")
+        opened.add(Vote(claim.id, "dispute", "hm"), "bob")
+        opened.add(Tag("toy/0-t/0", "clear"), "ann")
+        opened.add(Tag("toy/0-t/0", "clear"), "bob")
+        opened.add(Tag("toy/L0H1", "clear"), "bob")
+        opened.add(Collection("list", members=(Member("toy/1-t/4", "both heads"),)), "ann")
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def sql(notes: Notes) -> Iterator[SqlService]:
+    """A service with small limits."""
+    limits = SqlLimits(seconds=3.0, rows=1000, reply_bytes=2**20, memory_bytes=2**29)
+    with SqlService(notes, limits) as service:
+        yield service
