@@ -65,7 +65,7 @@ class NotModified(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request for evidence: the snapshot it is answered from, and what caches are told."""
+    """A request to read: the atlas it is answered from, and what caches are told."""
 
     atlas: Atlas
     headers: dict[str, str]
@@ -86,24 +86,32 @@ SnapshotName = Annotated[
 
 def evidence(request: Request, snapshot: SnapshotName = None) -> Asked:
     """A request whose answer depends on nothing but the snapshot."""
-    return _asked(request, snapshot, notes=False)
+    return _of_snapshot(request, snapshot, notes=False)
 
 
 def evidence_and_notes(request: Request, snapshot: SnapshotName = None) -> Asked:
     """A request whose answer depends on the snapshot and on what people wrote."""
-    return _asked(request, snapshot, notes=True)
+    return _of_snapshot(request, snapshot, notes=True)
 
 
-def _asked(request: Request, snapshot: str | None, *, notes: bool) -> Asked:
+def notes_only(request: Request) -> Asked:
+    """A request whose answer depends on what people wrote."""
+    atlas = request.app.state.atlas
+    return _asked(request, atlas, f"notes-{atlas.notes.stamp()}", {})
+
+
+def _of_snapshot(request: Request, snapshot: str | None, *, notes: bool) -> Asked:
     atlas = request.app.state.snapshots.at(snapshot)
-    name = atlas.snapshot.name
-    edition = request.app.state.edition
-    etag = f'W/"{edition}-{name}{f"-{atlas.notes.stamp()}" if notes else ""}"'
-    headers = {
-        SNAPSHOT_HEADER: name,
-        "ETag": etag,
-        "Cache-Control": _PINNED if snapshot and not notes else _LATEST,
-    }
+    name, written = atlas.snapshot.name, atlas.written
+    state = f"{name}-{written.stamp() if written else 0}" if notes else name
+    kept = {"Cache-Control": _PINNED} if snapshot and not notes else {}
+    return _asked(request, atlas, state, {SNAPSHOT_HEADER: name, **kept})
+
+
+def _asked(request: Request, atlas: Atlas, state: str, headers: dict[str, str]) -> Asked:
+    """The request, unless the client has the answer for this state already."""
+    etag = f'W/"{request.app.state.edition}-{state}"'
+    headers = {"ETag": etag, "Cache-Control": _LATEST, **headers}
     known = [one.strip() for one in request.headers.get("If-None-Match", "").split(",")]
     if etag in known or etag.removeprefix("W/") in known:
         raise NotModified(headers)
@@ -118,3 +126,4 @@ def not_modified(_: Request, error: Exception) -> Response:
 
 OfEvidence = Annotated[Asked, Depends(evidence)]
 OfBoth = Annotated[Asked, Depends(evidence_and_notes)]
+OfNotes = Annotated[Asked, Depends(notes_only)]

@@ -6,7 +6,7 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from app.http import answer, errors, evidence
+from app.http import answer, errors, evidence, notes
 from app.http.document import ERRORS, document, text
 from app.http.guard import Guard
 from app.http.parameters import known_parameters, strict
@@ -32,6 +32,7 @@ def make_app(atlas: Atlas, settings: Settings | None = None) -> FastAPI:
     app.state.atlas, app.state.settings = atlas, settings
     app.state.snapshots = answer.Snapshots(atlas, settings.older)
     app.include_router(evidence.router)
+    app.include_router(notes.router)
     errors.handle(app)
     app.add_exception_handler(answer.NotModified, answer.not_modified)
     app.openapi_schema = document(app)
@@ -47,7 +48,8 @@ def _wrap(app: FastAPI, atlas: Atlas, settings: Settings) -> None:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.origins,
-        allow_methods=["GET", "HEAD"],
+        allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "X-Author", "If-None-Match"],
         expose_headers=[answer.SNAPSHOT_HEADER, "ETag"],
     )
     app.add_middleware(

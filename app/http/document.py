@@ -57,13 +57,20 @@ ERROR: Schema = {
 
 
 class Schemas:
-    """JSON Schemas of types, those with a name collected as components."""
+    """JSON Schemas of types, those with a name collected as components.
 
-    def __init__(self) -> None:
-        self.components: dict[str, Schema] = {"Error": ERROR}
+    What is taken is described more strictly than what is answered: nothing else may be there,
+    and what has a default may be left out.
+    """
+
+    def __init__(self, components: dict[str, Schema], *, taken: bool = False) -> None:
+        self.components = components
+        self._taken = taken
 
     def of(self, kind: Any) -> Schema:
         """The schema of a type as it is annotated."""
+        if self._taken and kind is float:
+            return {"type": "number"}
         if kind in _PLAIN:
             return dict(_PLAIN[kind])
         if kind in _ID_EXAMPLES:
@@ -78,7 +85,8 @@ class Schemas:
         if origin is Literal:
             return {"enum": list(parts)}
         if origin is dict:
-            return {"type": "object", "additionalProperties": self.of(parts[1])}
+            inner = self.of(parts[1])
+            return {"type": "object"} | ({"additionalProperties": inner} if inner else {})
         assert origin is tuple, kind
         if parts[-1] is Ellipsis:
             return {"type": "array", "items": self.of(parts[0])}
@@ -87,7 +95,7 @@ class Schemas:
         return {"type": "array", "prefixItems": items, "minItems": size, "maxItems": size}
 
     def _one_of(self, kinds: tuple[Any, ...]) -> Schema:
-        if float in kinds:  # a number may be null anyway
+        if float in kinds and not self._taken:  # a number may be null anyway
             kinds = tuple(kind for kind in kinds if kind is not NoneType)
         schemas: list[Schema] = []
         for kind in kinds:
@@ -99,6 +107,7 @@ class Schemas:
     def _named(self, kind: Any) -> Schema:
         origin, parts = get_origin(kind) or kind, get_args(kind)
         name = "".join(part.__name__ for part in parts if isinstance(part, type)) + origin.__name__
+        name = f"New{name}" if self._taken else name
         if name not in self.components:
             self.components[name] = {}  # its place, should it hold itself
             self.components[name] = self._object(origin, kind)
@@ -107,17 +116,19 @@ class Schemas:
     def _object(self, origin: type, kind: Any) -> Schema:
         bound = dict(zip(getattr(origin, "__parameters__", ()), get_args(kind), strict=False))
         told, properties = docs(origin), {}
-        for one in wire.members(origin):
+        shown = [one for one in wire.members(origin) if not (self._taken and one.computed)]
+        for one in shown:
             schema = self.of(wire.filled(one.kind, bound))
             if one.name in told:
                 schema["description"] = told[one.name]
             properties[one.name] = schema
-        return {
+        made: Schema = {
             "type": "object",
             "description": inspect.getdoc(origin) or "",
-            "required": list(properties),
+            "required": [one.name for one in shown if one.needed or not self._taken],
             "properties": properties,
         }
+        return made | {"additionalProperties": False} if self._taken else made
 
 
 @cache
@@ -148,8 +159,10 @@ def text(document: Schema) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
-SCHEMAS = Schemas()
+SCHEMAS = Schemas({"Error": ERROR})
 """Of all answers; the routes fill it as they are declared."""
+GIVEN = Schemas(SCHEMAS.components, taken=True)
+"""Of all that is taken."""
 
 
 def answers(kind: Any, status: int = 200) -> dict[int | str, dict[str, Any]]:
@@ -159,6 +172,11 @@ def answers(kind: Any, status: int = 200) -> dict[int | str, dict[str, Any]]:
     else:
         content = {"application/json": {"schema": SCHEMAS.of(kind)}}
     return {status: {"description": "Success", "content": content}}
+
+
+def taken(schema: Schema, media: str = "application/json") -> dict[str, Any]:
+    """What a route takes: a body of this schema."""
+    return {"requestBody": {"required": True, "content": {media: {"schema": schema}}}}
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {

@@ -6,12 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import FileResponse, Response
 
-from app.http.answer import FRESH, OfBoth, OfEvidence, VERSION
+from app.http.answer import FRESH, VERSION, OfBoth, OfEvidence
 from app.http.document import answers
 from app.http.errors import JSON
 from app.http.parameters import LARGEST, filled, link, parameters
 from atlas import types, wire
-from atlas.ids import FeatureId
+from atlas.api import Atlas
+from atlas.ids import FeatureId, Id
 from atlas.note_types import NotesOn
 from atlas.progress import Progress, read_all
 
@@ -158,7 +159,7 @@ def weights(model: str, sae: str, asked: OfEvidence) -> Response:
 def feature(model: str, sae: str, index: str, asked: OfBoth) -> Response:
     """Everything about one feature: what was measured and what people wrote."""
     found = asked.atlas.feature(f"{model}/{sae}/{index}")
-    return asked.answer(FeaturePage(found, asked.atlas.notes.on(str(found.id))))
+    return asked.answer(FeaturePage(found, _notes_on(asked.atlas, found.id)))
 
 
 @router.get("/heads/{model}", responses=answers(tuple[types.HeadRow, ...]))
@@ -173,10 +174,16 @@ def head(
     head: Annotated[str, Path(description="Layer and head, such as L5H1.")],
     asked: OfBoth,
     limit: Annotated[int, Query(ge=0, le=1000, description="Features that come with it.")] = 100,
+    by: Annotated[types.HeadBy, Query(description="Which share its features go by.")] = "measured",
 ) -> Response:
     """Everything about one head: metrics, its strongest features, and what people wrote."""
-    found = asked.atlas.head(f"{model}/{head}", limit)
-    return asked.answer(HeadPage(found, asked.atlas.notes.on(str(found.id))))
+    found = asked.atlas.head(f"{model}/{head}", limit, by)
+    return asked.answer(HeadPage(found, _notes_on(asked.atlas, found.id)))
+
+
+def _notes_on(atlas: Atlas, target: Id) -> NotesOn:
+    written = atlas.written
+    return written.on(str(target)) if written else NotesOn(str(target), (), (), (), (), ())
 
 
 @router.get("/search", responses=answers(LinkedPage))

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.answer import SNAPSHOT_HEADER
-from app.http.errors import reply
+from app.http.errors import Refused, reply
 from atlas.api import Atlas
 from atlas.errors import StoreError
 
@@ -75,10 +75,6 @@ class Guard:
             return None
 
 
-class TooLarge(Exception):
-    """A body that turned out to be longer than is allowed."""
-
-
 class Rate:
     """Requests per client: a bucket that holds a minute's worth and refills steadily."""
 
@@ -111,7 +107,7 @@ def _at_most(receive: Receive, body_bytes: int) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > body_bytes:
-            raise TooLarge(_most(body_bytes))
+            raise Refused(413, "TooLarge", "the body is longer than it said", _most(body_bytes))
         return message
 
     return counted

@@ -31,9 +31,9 @@ class Settings:
     """Who may write; None lets everybody who reaches the server write under any name."""
     read_only: bool = False
     """Whether notes are only read."""
-    hosts: tuple[str, ...] = (*LOOPBACK, "testserver")
-    """Names this server may be called by, so that no web page can reach it under its own name;
-    `*` allows any."""
+    hosts: tuple[str, ...] = LOOPBACK
+    """Names this server may be called by, so that no web page can reach it under a name of its
+    own; `*` allows any."""
     origins: tuple[str, ...] = ()
     """Web pages of these origins, such as https://example.org, may read answers."""
     per_minute: int | None = None
