@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.http.answer import FRESH, OfNotes
 from app.http.author import Author, author_of
 from app.http.body import body_of, json_body, text_body
-from app.http.document import GIVEN, SCHEMAS, answers, taken
+from app.http.document import GIVEN, answers, taken
 from app.http.errors import JSON
 from app.http.parameters import LARGEST, link
 from atlas import note_types as notes
@@ -22,6 +22,7 @@ NDJSON = "application/x-ndjson"
 _MOST = 500
 
 NoteId = Annotated[str, Path(description="Id of a note: 32 digits from 0 to f.")]
+Kind = Literal["tag", "role_claim", "human_label", "comment", "vote", "collection", "saved_query"]
 Judgeable = Literal["role_claim", "human_label"]
 Targets = Annotated[
     list[str] | None,
@@ -82,7 +83,7 @@ def on(target: str, asked: OfNotes) -> Response:
 
 
 @router.get("/kinds/{kind}", responses=answers(tuple[Note[notes.Content], ...]))
-def every(kind: Literal[tuple(KINDS)], asked: OfNotes, target: Targets = None) -> Response:
+def every(kind: Kind, asked: OfNotes, target: Targets = None) -> Response:
     """All notes of one kind, oldest first."""
     return asked.answer(asked.atlas.notes.every(KINDS[kind], target))
 
@@ -93,7 +94,10 @@ def every(kind: Literal[tuple(KINDS)], asked: OfNotes, target: Targets = None) -
 )
 def judged(kind: Judgeable, asked: OfNotes, target: Targets = None) -> Response:
     """Role claims or labels with the votes on them, oldest first."""
-    return asked.answer(asked.atlas.notes.judged(KINDS[kind], target))
+    store = asked.atlas.notes
+    if kind == "role_claim":
+        return asked.answer(store.judged(notes.RoleClaim, target))
+    return asked.answer(store.judged(notes.HumanLabel, target))
 
 
 @router.get("/titles", responses=answers(dict[str, Note[notes.HumanLabel]]))
