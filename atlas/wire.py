@@ -89,8 +89,8 @@ def _part(value: Any) -> Any:
         return str(value)
     if isinstance(value, datetime):
         return value.isoformat()
-    if is_dataclass(value):
-        return {one.name: getattr(value, one.name) for one in members(type(value))}  # type: ignore[arg-type]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: getattr(value, one.name) for one in members(type(value))}
     raise TypeError(f"no JSON form for a {type(value).__name__}")
 
 

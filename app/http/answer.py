@@ -113,7 +113,7 @@ def _asked(request: Request, atlas: Atlas, state: str, headers: dict[str, str]) 
     etag = f'W/"{request.app.state.edition}-{state}"'
     headers = {"ETag": etag, "Cache-Control": _LATEST, **headers}
     known = [one.strip() for one in request.headers.get("If-None-Match", "").split(",")]
-    if etag in known or etag.removeprefix("W/") in known:
+    if request.method == "GET" and (etag in known or etag.removeprefix("W/") in known):
         raise NotModified(headers)
     return Asked(atlas, headers)
 

@@ -1,4 +1,7 @@
-"""The app factory: an opened atlas and settings in, an ASGI app out."""
+"""The app factory: an opened atlas and settings in, an ASGI app out.
+
+Write the committed OpenAPI document anew with: python -m app.http.api
+"""
 
 from hashlib import sha256
 
@@ -6,8 +9,8 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from app.http import answer, errors, evidence, notes, questions
-from app.http.document import ERRORS, document, text
+from app.http import answer, docs, errors, evidence, notes, sql
+from app.http.document import COMMITTED, ERRORS, document, text
 from app.http.guard import Guard
 from app.http.parameters import known_parameters, strict
 from app.http.settings import Settings
@@ -20,27 +23,33 @@ _GZIP_LEVEL = 4  # half the time of 6 for a few percent more bytes
 def make_app(atlas: Atlas, settings: Settings | None = None) -> FastAPI:
     """The query API over an opened atlas."""
     settings = settings or Settings()
+    app = described()
+    app.state.atlas, app.state.settings = atlas, settings
+    app.state.snapshots = answer.Snapshots(atlas, settings.older)
+    errors.handle(app)
+    app.add_exception_handler(answer.NotModified, answer.not_modified)
+    _wrap(app, atlas, settings)
+    return app
+
+
+def described() -> FastAPI:
+    """The addresses with their document, over no atlas yet."""
     app = FastAPI(
         title="feature-atlas",
         version=answer.VERSION,
         description=evidence.ABOUT,
+        docs_url=None,
         redoc_url=None,
         responses=ERRORS,
         dependencies=[Depends(strict)],
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.atlas, app.state.settings = atlas, settings
-    app.state.snapshots = answer.Snapshots(atlas, settings.older)
-    app.include_router(evidence.router)
-    app.include_router(notes.router)
-    app.include_router(questions.router)
-    errors.handle(app)
-    app.add_exception_handler(answer.NotModified, answer.not_modified)
+    for part in (evidence, notes, sql, docs):
+        app.include_router(part.router)
     app.openapi_schema = document(app)
     # What answers look like is part of what a cache may hold.
     app.state.edition = sha256(text(app.openapi_schema).encode()).hexdigest()[:8]
     app.state.parameters = known_parameters(app.openapi_schema)
-    _wrap(app, atlas, settings)
     return app
 
 
@@ -51,7 +60,7 @@ def _wrap(app: FastAPI, atlas: Atlas, settings: Settings) -> None:
         allow_origins=settings.origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "X-Author", "If-None-Match"],
-        expose_headers=[answer.SNAPSHOT_HEADER, "ETag"],
+        expose_headers=[answer.SNAPSHOT_HEADER, "ETag", "Content-Location", "Location"],
     )
     app.add_middleware(
         Guard,
@@ -60,3 +69,7 @@ def _wrap(app: FastAPI, atlas: Atlas, settings: Settings) -> None:
         body_bytes=settings.body_bytes,
         per_minute=settings.per_minute,
     )
+
+
+if __name__ == "__main__":
+    COMMITTED.write_text(text(described().openapi()))

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from atlas import wire
-from atlas.errors import AtlasError, Conflict, NotesError, NotFound, QueryError, StoreError
+from atlas.errors import AtlasError, Busy, Conflict, NotesError, NotFound, QueryError, StoreError
 
 JSON = "application/json"
 STATUS: dict[type[AtlasError], int] = {
@@ -19,6 +19,7 @@ STATUS: dict[type[AtlasError], int] = {
     NotesError: 422,
     Conflict: 409,
     StoreError: 503,
+    Busy: 503,
 }
 _LOG = logging.getLogger(__name__)
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import FileResponse, Response
 
 from app.http.answer import FRESH, VERSION, OfBoth, OfEvidence
 from app.http.document import answers
 from app.http.errors import JSON
-from app.http.parameters import LARGEST, filled, link, parameters
+from app.http.parameters import LARGEST, from_query, link
 from atlas import types, wire
 from atlas.api import Atlas
 from atlas.ids import FeatureId, Id
@@ -66,8 +66,8 @@ class LinkedPairPage(types.PairPage):
     """None on the last page; it stays on the same snapshot."""
 
 
-Search = parameters(types.Query)
-Pairs = parameters(types.PairQuery)
+Search = Annotated[types.Query, Depends(from_query(types.Query))]
+Pairs = Annotated[types.PairQuery, Depends(from_query(types.PairQuery))]
 _LINKS = ("models", "runs", "saes", "search", "pairs", "random", "notes/recent", "progress", "docs")
 
 
@@ -187,24 +187,16 @@ def _notes_on(atlas: Atlas, target: Id) -> NotesOn:
 
 
 @router.get("/search", responses=answers(LinkedPage))
-def search(
-    request: Request,
-    query: Annotated[Search, Query()],  # type: ignore[valid-type]
-    asked: OfBoth,
-) -> Response:
+def search(request: Request, query: Search, asked: OfBoth) -> Response:
     """Features that meet words and filters, a page at a time."""
-    page = asked.atlas.search(filled(types.Query, query))
+    page = asked.atlas.search(query)
     return asked.answer(LinkedPage(**_fields(page), next=_next(request, page)))
 
 
 @router.get("/pairs", responses=answers(LinkedPairPage))
-def pairs(
-    request: Request,
-    query: Annotated[Pairs, Query()],  # type: ignore[valid-type]
-    asked: OfEvidence,
-) -> Response:
+def pairs(request: Request, query: Pairs, asked: OfEvidence) -> Response:
     """Features that fire on one token because of another, a page at a time."""
-    page = asked.atlas.pairs(filled(types.PairQuery, query))
+    page = asked.atlas.pairs(query)
     return asked.answer(LinkedPairPage(**_fields(page), next=_next(request, page)))
 
 

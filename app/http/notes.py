@@ -22,6 +22,7 @@ NDJSON = "application/x-ndjson"
 _MOST = 500
 
 NoteId = Annotated[str, Path(description="Id of a note: 32 digits from 0 to f.")]
+Kind = Literal["tag", "role_claim", "human_label", "comment", "vote", "collection", "saved_query"]
 Judgeable = Literal["role_claim", "human_label"]
 Targets = Annotated[
     list[str] | None,
@@ -82,11 +83,7 @@ def on(target: str, asked: OfNotes) -> Response:
 
 
 @router.get("/kinds/{kind}", responses=answers(tuple[Note[notes.Content], ...]))
-def every(
-    kind: Literal[tuple(KINDS)],  # type: ignore[valid-type]
-    asked: OfNotes,
-    target: Targets = None,
-) -> Response:
+def every(kind: Kind, asked: OfNotes, target: Targets = None) -> Response:
     """All notes of one kind, oldest first."""
     return asked.answer(asked.atlas.notes.every(KINDS[kind], target))
 
@@ -97,7 +94,10 @@ def every(
 )
 def judged(kind: Judgeable, asked: OfNotes, target: Targets = None) -> Response:
     """Role claims or labels with the votes on them, oldest first."""
-    return asked.answer(asked.atlas.notes.judged(KINDS[kind], target))
+    store = asked.atlas.notes
+    if kind == "role_claim":
+        return asked.answer(store.judged(notes.RoleClaim, target))
+    return asked.answer(store.judged(notes.HumanLabel, target))
 
 
 @router.get("/titles", responses=answers(dict[str, Note[notes.HumanLabel]]))

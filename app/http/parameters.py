@@ -1,11 +1,12 @@
 """Query parameters: made from the dataclasses that they fill, and strict about their names."""
 
-from dataclasses import MISSING, fields
-from typing import Any, TypeVar
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
-from fastapi import Request
-from pydantic import BaseModel, Field, create_model
+from fastapi import Query, Request
 
 from app.http.document import docs
 from atlas import wire
@@ -20,26 +21,30 @@ _BOUNDS: dict[Any, dict[str, Any]] = {
 }
 
 
-def parameters(kind: type) -> type[BaseModel]:
-    """A model whose fields are those of the dataclass `kind`, as query parameters."""
-    told = docs(kind)
-    made: dict[str, Any] = {}
-    for one, member in zip(fields(kind), wire.members(kind), strict=True):
-        bounds = next((_BOUNDS[part] for part in _BOUNDS if part in _parts(member.kind)), {})
-        if one.name == "limit":
-            bounds = {"ge": 1, "le": MAX_LIMIT}
-        default = ... if one.default is MISSING else one.default
-        made[one.name] = (member.kind, Field(default, description=told.get(one.name), **bounds))
-    return create_model(f"{kind.__name__}Parameters", **made)
+def from_query(kind: type[T]) -> Callable[..., T]:
+    """A dependency that fills the dataclass `kind` from query parameters named as its fields."""
+
+    def made(**given: Any) -> T:
+        return kind(**given)
+
+    of: type = kind
+    signature = inspect.Signature([_parameter(of, one) for one in wire.members(of)])
+    made.__signature__ = signature  # type: ignore[attr-defined]
+    return made
 
 
-def _parts(kind: Any) -> tuple[Any, ...]:
-    return getattr(kind, "__args__", (kind,))
-
-
-def filled(kind: type[T], given: BaseModel) -> T:
-    """The dataclass with the values of its model."""
-    return kind(**given.model_dump())
+def _parameter(kind: type, member: wire.Member) -> inspect.Parameter:
+    parts = getattr(member.kind, "__args__", (member.kind,))
+    bounds = next((_BOUNDS[part] for part in _BOUNDS if part in parts), {})
+    if member.name == "limit":
+        bounds = {"ge": 1, "le": MAX_LIMIT}
+    (own,) = (one for one in fields(kind) if one.name == member.name)
+    return inspect.Parameter(
+        member.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if member.needed else own.default,
+        annotation=Annotated[member.kind, Query(description=docs(kind).get(member.name), **bounds)],
+    )
 
 
 def strict(request: Request) -> None:
