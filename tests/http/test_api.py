@@ -94,7 +94,7 @@ def test_search_pages_neither_skip_nor_repeat(client):
         ("/search?snapshot=000099", 404, "NotFound", "000099"),
         ("/sql?query=DROP%20TABLE%20feature", 400, "QueryError", "SELECT"),
         ("/sql", 400, "QueryError", "query"),
-        ("/cookbook/nothing", 400, "QueryError", "no saved query"),
+        ("/cookbook/nothing", 404, "NotFound", "nothing"),
         ("/notes/nothing", 404, "NotFound", "nothing"),
     ],
 )
@@ -128,11 +128,9 @@ def test_a_new_snapshot_is_served_at_the_next_request_and_the_old_one_by_name(
 def test_sql_answers_in_every_form(client):
     query = {"query": "SELECT id, layer FROM sae WHERE layer = $layer", "parameters": {"layer": 1}}
     assert client.post("/sql", json=query).json()["rows"] == [["toy/1-t", 1]]
-    csv = client.post("/sql", json={**query, "format": "csv"})
+    csv = client.post("/sql?format=csv", json=query)
     assert csv.text.split() == ["id,layer", "toy/1-t,1"]
-    table = pq.read_table(
-        io.BytesIO(client.post("/sql", json={**query, "format": "parquet"}).content)
-    )
+    table = pq.read_table(io.BytesIO(client.post("/sql?format=parquet", json=query).content))
     assert table.to_pylist() == [{"id": "toy/1-t", "layer": 1}]
 
 
