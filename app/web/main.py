@@ -72,6 +72,7 @@ def opened(store: str, notes: str | None, snapshot: str | None) -> Atlas:
 def show_page(name: str, settings: Settings) -> None:
     """One page: the bar on top, the view, and a message where something is wrong."""
     st.set_page_config(page_title=_title(name), page_icon="🗺️", layout="wide")
+    here.arrive(name)
     bar, given = st.container(), here.parameters()
     newest = _told(lambda: opened(settings.store, settings.notes, None).snapshot.name)
     atlas = None
@@ -103,7 +104,7 @@ def _told(work: Callable[[], T]) -> T | None:
 def _json(name: str, settings: Settings, atlas: Atlas) -> str:
     """Where the API has this page's content; empty where nothing is served or shown."""
     try:
-        place = here.place(url.PAGES[name])
+        place: url.Place = here.place(url.PAGES[name])
     except AtlasError:
         return ""
     path = url.json_of(place, atlas.snapshot.name)

@@ -215,9 +215,7 @@ def _head(one: Head, snapshot: str) -> Markup:
 
 def _together(both: HeadComparison, snapshot: str) -> Markup:
     if (both.a.id.model, both.a.id.layer) != (both.b.id.model, both.b.id.layer):
-        none = empty(
-            "They are on different layers.", "Only heads of one layer write the same features."
-        )
+        none = empty("They are on different layers.", "Heads of one layer write the same features.")
         return html("<h2>Features of both</h2>{}", none)
     correlation = "not defined" if both.correlation is None else fixed(both.correlation, 2)
     columns = (
@@ -229,8 +227,8 @@ def _together(both: HeadComparison, snapshot: str) -> Markup:
         Column("", width="15%"),
     )
     return html(
-        '<h2>Features of both</h2><p class="small soft">Measured shares over the {} live features of'
-        " the layer: correlation {}.</p>{}",
+        '<h2>Features of both</h2><p class="small soft">Measured shares over the {} live features'
+        " of the layer: correlation {}.</p>{}",
         count(both.features),
         correlation,
         table(columns, (_shared(one, snapshot) for one in both.shared[: 2 * _SHOWN])),

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from markupsafe import Markup
 
@@ -126,7 +127,13 @@ def _grid(heads: Sequence[HeadRow], measure: _Measure, snapshot: str) -> Markup:
     for row in heads:
         layers[row.id.layer].append(row.id)
     width = max(len(row) for row in layers.values())
-    lines = [_line(layer, row, measure, snapshot) for layer, row in layers.items()]
+    blank = {layer for layer, row in layers.items() if not any(map(measure.values.get, row))}
+    lines = [
+        _blank(list(group))
+        if is_blank
+        else join(_line(layer, layers[layer], measure, snapshot) for layer in group)
+        for is_blank, group in groupby(layers, key=blank.__contains__)
+    ]
     top = join(html('<span class="lab col">H{}</span>', head) for head in range(width))
     return html(
         '<div class="map" style="grid-template-columns: max-content repeat({}, minmax(24px, 1fr))">'
@@ -135,6 +142,12 @@ def _grid(heads: Sequence[HeadRow], measure: _Measure, snapshot: str) -> Markup:
         top,
         join(lines),
     )
+
+
+def _blank(layers: Sequence[int]) -> Markup:
+    """One line for neighbouring layers in which no head has a value."""
+    names = f"L{layers[0]}" if len(layers) == 1 else f"L{layers[0]}–{layers[-1]}"
+    return html('<span class="lab">{}</span><span class="lab blank">nothing measured</span>', names)
 
 
 def _line(layer: int, row: Sequence[HeadId], measure: _Measure, snapshot: str) -> Markup:
@@ -166,7 +179,7 @@ def _scatter(x: _Measure, y: _Measure, snapshot: str) -> Markup:
     dots = join(
         html(
             '<span class="dot{}" style="left:{:.2f}%;bottom:{:.2f}%" data-name="{}">{}</span>',
-            " named" if head in far else "",
+            _label_side(x.place(head)) if head in far else "",
             2 + 94 * x.place(head),
             2 + 94 * y.place(head),
             f"L{head.layer}H{head.head}",
@@ -185,6 +198,10 @@ def _scatter(x: _Measure, y: _Measure, snapshot: str) -> Markup:
     )
 
 
+def _label_side(share: float) -> str:
+    return " named left" if share > 0.85 else " named"
+
+
 def _ranking(atlas: Atlas, heads: Sequence[HeadRow], measure: _Measure, snapshot: str) -> Markup:
     roles: dict[str, list[str]] = defaultdict(list)
     for note in atlas.notes.every(RoleClaim):
@@ -193,27 +210,27 @@ def _ranking(atlas: Atlas, heads: Sequence[HeadRow], measure: _Measure, snapshot
     rows = [row for row in heads if measure.values.get(row.id)]
     rows.sort(key=lambda row: -measure.values[row.id])
     columns = (
-        Column("head"),
-        Column(measure.words, True),
+        Column("head", width="15%"),
         Column("", width="22%"),
-        Column("features led", True, "by measured share"),
-        Column("by weights", True),
+        Column(measure.words, True),
+        Column("features led", True, "by measured share; by weight share"),
         Column("KV head", True),
         Column("roles claimed"),
     )
     lines = (
         (
             a_id(row.id, snapshot),
-            _number(measure.values[row.id]),
             bar(measure.place(row.id)),
-            count(row.features),
-            count(row.weight_features),
+            _number(measure.values[row.id]),
+            html(
+                '{} <span class="soft">· {}</span>', count(row.features), count(row.weight_features)
+            ),
             row.kv_head,
             _roles(roles[str(row.id)]),
         )
         for row in rows[:_RANKED]
     )
-    title = "Highest" if len(rows) > _RANKED else "All with a value"
+    title = f"The {_RANKED} highest" if len(rows) > _RANKED else "All heads with a value"
     return html("<h2>{}</h2>{}", title, table(columns, lines))
 
 

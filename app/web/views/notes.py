@@ -194,18 +194,25 @@ def _change(atlas: Atlas, last: Change) -> None:
 
 
 def _edit(atlas: Atlas, note: Note[Any], name: str) -> None:
-    """The form of what may be changed in a note of this kind."""
-    content, form = note.content, key(f"edit-{note.id}-{note.version}")
+    """The form of what may be changed in a note, based on the version that this visit began with.
+
+    Who is told that it changed meanwhile sees what stands there now, and may save once more.
+    """
+    form = key(f"edit-{note.id}-{here.visit()}")
+    first: Note[Any] = st.session_state.setdefault(form, note)
+    content = first.content
     if isinstance(content, Tag | Vote):
         return
-    with st.form(form):
+    with st.form(f"{form}-form"):
         changed = _fields(content, form)
         sent = st.form_submit_button("Save")
     if sent:
+        based_on = st.session_state.get(f"{form}-seen", first.version)
+        st.session_state[f"{form}-seen"] = note.version
         attempt(
-            f"edit-{note.id}-{note.version}",
+            f"edit-{note.id}-{here.visit()}",
             name,
-            lambda: atlas.notes.edit(note.id, changed, name, note.version),
+            lambda: atlas.notes.edit(note.id, changed, name, based_on),
         )
 
 

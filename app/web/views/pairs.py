@@ -80,7 +80,8 @@ def _found(query: PairQuery, page: PairPage) -> Markup:
 def _card(hit: PairHit, snapshot: str) -> Markup:
     return html(
         '<div class="hit"><div><div class="row"><span class="title">{}</span>{}</div>{}</div>'
-        '<div>{}</div><div class="nums"><b>{}</b> of {} examples</div></div>',
+        '<div>{}<div class="nums"><span><b>{}</b> of {} strongest examples</span></div></div>'
+        "</div>",
         a_id(hit.row.id, snapshot, name_of(hit.row), "title"),
         a_id(hit.row.id, snapshot, kind="id small"),
         snippet(hit.example),

@@ -91,11 +91,13 @@ def _chip(query: Query, name: str, snapshot: str) -> Markup:
 
 
 def _facets(query: Query, page: Page) -> Markup:
-    lists = ((name, page.facets.get(name, ())) for name in _FACETS)
+    lists = [(name, page.facets.get(name, ())) for name in _FACETS]
     return join(_facet(query, name, values, page.snapshot) for name, values in lists if values)
 
 
 def _facet(query: Query, name: str, values: Sequence[tuple[str, int]], snapshot: str) -> Markup:
+    if name == "layer":
+        values = sorted(values, key=lambda pair: int(pair[0]))
     lines = [
         html(
             '<li>{}<span class="n">{}</span></li>',

@@ -16,7 +16,7 @@ _LINKS = st.components.v2.component(
     "atlas_links", js=(_HERE / "links.js").read_text(), isolate_styles=False
 )
 _PAGES: dict[str, Place] = {
-    "Search": Query(),
+    "Search": Query(sort="support"),
     "Pairs": PairQuery(),
     "Heads": AtHeads(),
     "Compare": AtCompare(),
@@ -35,7 +35,7 @@ def show_frame(here: str, snapshot: str) -> None:
     """
     st.html(_HERE / "style.css")
     pages = [
-        a(place, name, snapshot, "here" if link(place) == here else "")
+        a(place, name, snapshot, "here" if link(place).split("?")[0] == here else "")
         for name, place in _PAGES.items()
     ]
     show(
@@ -104,5 +104,6 @@ def tell_browser(given: Mapping[str, Sequence[str]], replace: str, author: str =
 
 
 def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
+    if text.split(" ")[0].isalpha():  # ids keep their letters
+        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "?", "!")) else text + "."
