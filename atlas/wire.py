@@ -185,9 +185,10 @@ def _one_of(kinds: tuple[Any, ...], value: Any, strict: bool, where: str) -> Any
     if value is None and NoneType in kinds:
         return None
     kinds = tuple(kind for kind in kinds if kind is not NoneType)
-    if len(kinds) > 1 and isinstance(value, dict) and all(map(is_dataclass, kinds)):
-        same = [kind for kind in kinds if {m.name for m in members(kind)} == set(value)]
-        _checked(bool(same), value, f"a {' or '.join(kind.__name__ for kind in kinds)}", where)
+    objects: list[Any] = [one for one in kinds if is_dataclass(one) and one not in ID_TYPES]
+    if len(objects) > 1 and isinstance(value, dict):
+        same = [kind for kind in objects if {one.name for one in members(kind)} == set(value)]
+        _checked(bool(same), value, f"a {' or '.join(one.__name__ for one in objects)}", where)
         kinds = tuple(same)
     refusals = []
     for kind in kinds:

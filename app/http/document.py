@@ -165,12 +165,22 @@ GIVEN = Schemas(SCHEMAS.components, taken=True)
 """Of all that is taken."""
 
 
-def answers(kind: Any, status: int = 200) -> dict[int | str, dict[str, Any]]:
-    """What a route answers: JSON of a type, or a file of a media type given as text."""
+def answers(
+    kind: Any, status: int = 200, or_text: str | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """What a route answers: JSON of a type, or a file of a media type given as text.
+
+    Args:
+        kind: the type as it is annotated, or the media type.
+        status: of the answer.
+        or_text: media type of a text that it may answer instead.
+    """
     if isinstance(kind, str):
         content: Schema = {kind: {"schema": {"type": "string", "format": "binary"}}}
     else:
         content = {"application/json": {"schema": SCHEMAS.of(kind)}}
+    if or_text:
+        content[or_text] = {"schema": {"type": "string"}}
     return {status: {"description": "Success", "content": content}}
 
 

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from atlas import wire
 from atlas.errors import AtlasError, Busy, Conflict, NotesError, NotFound, QueryError, StoreError
@@ -81,8 +82,17 @@ def _routed(request: Request, error: Exception) -> Response:
     kind = "".join(word.capitalize() for word in phrase.split())
     message = f"{request.method} does not work here"
     found = reply(error.status_code, kind, message, _DOCUMENT)
-    found.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        found.headers["Allow"] = ", ".join(_methods(request))
     return found
+
+
+def _methods(request: Request) -> list[str]:
+    """What works at the path of this request."""
+    known: list[tuple[str, str]] = list(request.app.state.parameters)
+    fits = {method for method, path in known if path == request.url.path}
+    fits = fits or {m for m, path in known if compile_path(path)[0].match(request.url.path)}
+    return sorted(fits | {"HEAD"} if "GET" in fits else fits)
 
 
 def _unknown(request: Request, error: Exception) -> Response:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from app.http.answer import FRESH, OfNotes
 from app.http.author import Author, author_of
-from app.http.body import body_of, json_body, text_body
+from app.http.body import body_of, text_body
 from app.http.document import GIVEN, answers, taken
 from app.http.errors import JSON
 from app.http.parameters import LARGEST, link
@@ -28,6 +28,15 @@ Targets = Annotated[
     list[str] | None,
     Query(max_length=_MOST, description="Only those about one of these ids; may be repeated."),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A new note."""
+
+    kind: Kind
+    content: dict[str, Any]
+    author: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +215,13 @@ def _new_note() -> dict[str, Any]:
     openapi_extra=taken(_new_note()),
 )
 def add(
-    request: Request, body: Annotated[Any, Depends(json_body(NotesError))], author: Author
+    request: Request,
+    new: Annotated[Written, Depends(body_of(Written, NotesError))],
+    author: Author,
 ) -> Response:
     """Write a note: a kind and its content."""
-    kind = body.get("kind") if isinstance(body, dict) else None
-    if kind not in KINDS:
-        raise NotesError(f"unknown kind of note {str(kind)[:80]!r}", f"known: {', '.join(KINDS)}")
-    if unknown := sorted(set(body) - {"kind", "content", "author"}):
-        raise NotesError(f"{unknown[0][:80]} is unknown", "known: kind, content, author")
-    content = _content(KINDS[kind], body.get("content"))
-    note = request.app.state.atlas.notes.add(content, author(body.get("author")))
+    content = _content(KINDS[new.kind], new.content)
+    note = request.app.state.atlas.notes.add(content, author(new.author))
     return _done(note, 201, Location=f"/notes/{note.id}")
 
 

@@ -53,7 +53,8 @@ def strict(request: Request) -> None:
     Raises:
         QueryError: naming the parameter and those that exist.
     """
-    known = request.app.state.parameters.get((request.method, request.scope["route"].path), {})
+    here = (request.method, request.scope["route"].path_format)
+    known = request.app.state.parameters.get(here, {})
     given = [name for name, _ in request.query_params.multi_items()]
     for name in given:
         if name not in known:

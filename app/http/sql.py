@@ -82,7 +82,7 @@ def ask_sql(
     return _run(request, asked, question, format)
 
 
-@router.get("/schema", responses=answers(tuple[TablePage, ...]))
+@router.get("/schema", responses=answers(tuple[TablePage, ...], or_text="text/markdown"))
 def schema(
     request: Request, asked: OfEvidence, format: Literal["json", "markdown"] | None = None
 ) -> Response:

@@ -1,6 +1,4 @@
-"""The query API over a small published store."""
-
-from collections.abc import Callable
+"""A served store of the hand-made bundle."""
 
 import pytest
 from starlette.testclient import TestClient
@@ -12,29 +10,35 @@ from atlas.store.publish import publish
 from tests.builders import a_bundle
 
 
-@pytest.fixture
-def store(tmp_path):
-    """A store with one snapshot."""
-    publish(tmp_path / "store", [a_bundle(tmp_path / "bundle").path])
-    return tmp_path / "store"
+@pytest.fixture(scope="session")
+def bundle_path(tmp_path_factory):
+    return a_bundle(tmp_path_factory.mktemp("http") / "bundle").path
+
+
+@pytest.fixture(scope="module")
+def store(bundle_path, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served") / "store"
+    publish(folder, [bundle_path])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def atlas(store):
+    with Atlas.open(store) as atlas:
+        yield atlas
 
 
 @pytest.fixture
-def serve(store) -> Callable[..., TestClient]:
-    """A client of a server with the settings given."""
-    opened = []
+def serve(atlas):
+    """A client of a server with these settings."""
 
-    def with_settings(**settings) -> TestClient:
-        opened.append(Atlas.open(store))
-        app = make_app(opened[-1], Settings(**settings))
-        return TestClient(app, "http://127.0.0.1:8502", raise_server_exceptions=False)
+    def started(**settings):
+        app = make_app(atlas, Settings(**settings))
+        return TestClient(app, "http://localhost", raise_server_exceptions=False)
 
-    yield with_settings
-    for atlas in opened:
-        atlas.close()
+    return started
 
 
-@pytest.fixture
-def client(serve) -> TestClient:
-    """A client of a server as it is by default."""
-    return serve()
+@pytest.fixture(scope="module")
+def client(atlas):
+    return TestClient(make_app(atlas), "http://localhost", raise_server_exceptions=False)

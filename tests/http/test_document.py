@@ -3,11 +3,12 @@
 import json
 import os
 
+from app.http.api import described
 from app.http.document import COMMITTED, text
 
 
-def test_the_committed_document_is_that_of_the_code(client):
-    found = text(client.get("/openapi.json").json())
+def test_the_committed_document_is_that_of_the_code():
+    found = text(described().openapi())
     if os.environ.get("WRITE_OPENAPI"):
         COMMITTED.write_text(found)
     told = "write it anew: WRITE_OPENAPI=1 pytest tests/http/test_document.py"
