@@ -321,7 +321,7 @@ def show_highlights(console: Console, store: Path) -> None:
     console.print("\nThen:")
     console.print(f"  atlas search induction --store {store}", markup=False)
     console.print(
-        f"  atlas serve --store {store}    (or make serve) web app on http://127.0.0.1:8501, API on :8502",
+        f"  atlas serve --store {store}    web app on http://127.0.0.1:8501, query API on :8502",
         markup=False,
     )
 

@@ -9,8 +9,20 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from app.web.url import *
-from app.web.url import link
+from app.web.url import (
+    AtCollection,
+    AtCompare,
+    AtFeature,
+    AtHead,
+    AtHeads,
+    AtHome,
+    AtJump,
+    AtNotes,
+    AtRuns,
+    AtSae,
+    AtSql,
+    link,
+)
 from app.web.views.sql import written
 from atlas.api import Atlas
 from atlas.ids import HeadId
@@ -18,6 +30,7 @@ from atlas.types import PairQuery, Query
 from tests.browser.chrome import browser, served
 
 WIDTHS = (1440, 900)
+HEIGHT = "return document.querySelector('[data-testid=stMainBlockContainer]').offsetHeight"
 
 
 def pages(atlas: Atlas) -> dict[str, str]:
@@ -69,9 +82,7 @@ def shoot(store: Path, folder: Path, wanted: list[str], dark: bool = False) -> N
                 driver.set_window_size(width, 900)
                 driver.get(f"{at}/{urls[page]}")
                 settled(driver)
-                height = driver.execute_script(
-                    "return document.querySelector('[data-testid=stMainBlockContainer]').offsetHeight"
-                )
+                height = driver.execute_script(HEIGHT)
                 driver.set_window_size(width, min(5000, max(900, height + 140)))
                 time.sleep(0.3)
                 driver.save_screenshot(str(folder / f"{page}-{width}{'-dark' if dark else ''}.png"))

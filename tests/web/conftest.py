@@ -36,7 +36,7 @@ def seen(test: AppTest) -> str:
 def component(test: AppTest, name: str) -> str:
     """The JSON that one of our components got."""
     found = [one.proto for one in test.get("bidi_component") if one.proto.component_name == name]
-    return found[0].json
+    return found[-1].json
 
 
 @pytest.fixture(scope="session")

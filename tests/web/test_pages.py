@@ -230,4 +230,4 @@ def test_a_url_without_a_snapshot_gets_the_newest_ones_name(store):
     told = json.loads(component(page(store, "feature", id=FEATURE), "atlas_links"))
     assert told["replace"] == "?id=toy/1-t/0&snapshot=000001"
     pinned = page(store, "feature", id=FEATURE, snapshot="000001")
-    assert json.loads(component(pinned, "atlas_links"))["replace"] == ""
+    assert component(pinned, "atlas_links") in ("", "null")

@@ -73,6 +73,6 @@ def _good(atlas: Atlas) -> Markup:
     best = next(iter(feature.examples), None)
     return html(
         '<h2>A feature to begin with <span class="small">{}</span></h2>{}',
-        html('<a href="./?snapshot={}" target="_self">another one</a>', snapshot),
+        html('<a href="./?snapshot={}">another one</a>', snapshot),
         card(feature.row, snapshot, best),
     )

@@ -34,6 +34,7 @@ def show_frame(here: str, snapshot: str) -> None:
         snapshot: the snapshot that is shown; empty while there is none.
     """
     st.html(_HERE / "style.css")
+    _LINKS(key="links")  # keeps links inside the app
     pages = [
         a(place, name, snapshot, "here" if link(place).split("?")[0] == here else "")
         for name, place in _PAGES.items()
@@ -57,7 +58,7 @@ def show_newer(snapshot: str, newest: str, there: str) -> None:
     words = html("This is snapshot <b>{}</b>, and there is a newer one: ", snapshot)
     show(
         html(
-            '<div class="notice"><p>{}<a href="{}" target="_self">this page in {}</a></p></div>',
+            '<div class="notice"><p>{}<a href="{}">this page in {}</a></p></div>',
             words if snapshot else "Go on with ",
             there,
             newest,
@@ -98,9 +99,10 @@ def empty(what: str, todo: str | Markup) -> Markup:
 
 
 def tell_browser(given: Mapping[str, Sequence[str]], replace: str, author: str = "") -> None:
-    """Keep links inside the app, go on from the URL `given` to `replace`, remember the author."""
+    """Go on from the URL `given` to `replace`, and remember the author in this browser."""
     seen = [(name, text) for name, texts in given.items() for text in texts]
-    _LINKS(data={"seen": seen, "replace": replace, "author": author}, key="links")
+    if replace or author:
+        _LINKS(data={"seen": seen, "replace": replace, "author": author}, key="told")
 
 
 def _sentence(text: str) -> str:
