@@ -1,20 +1,21 @@
 """Class Atlas: the one object that pages, notebooks, the command line and the HTTP API hold."""
 
 import random
+import threading
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atlas import compare
+from atlas import compare, people
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
 from atlas.prompt_types import Features
-from atlas.store import features, find, heads, pairs
+from atlas.store import features, find, heads, pairs, snapshots
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
 from atlas.store.heads import FEATURES
 from atlas.store.notes import Notes
-from atlas.store.reader import Reader, open_store
+from atlas.store.reader import Reader, Still, open_store
 from atlas.store.recipes import Recipe, cookbook
 from atlas.store.sql import Parameters, SqlService
 from atlas.types import (
@@ -54,7 +55,7 @@ class Atlas:
 
     def __init__(self, reader: Reader, notes: Path | str) -> None:
         self._reader = reader
-        self._notes = notes
+        self._beside = _Beside(notes)
         self._explorers: dict[str | None, Explorer] = {}
 
     @classmethod
@@ -75,9 +76,7 @@ class Atlas:
 
     def close(self) -> None:
         """End the processes and connections that were opened; the Atlas cannot be used again."""
-        for name in ("_sql", "notes"):
-            if (opened := self.__dict__.pop(name, None)) is not None:
-                opened.close()
+        self._beside.close()
 
     def __enter__(self) -> "Atlas":
         return self
@@ -85,10 +84,10 @@ class Atlas:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @cached_property
+    @property
     def notes(self) -> Notes:
         """What people wrote: tags, role claims, labels, comments, votes, collections, queries."""
-        return Notes.open(self._notes)
+        return self._beside.notes
 
     @property
     def evidence(self) -> Evidence:
@@ -105,14 +104,30 @@ class Atlas:
         """The snapshot that answers now."""
         return self.evidence.snapshot
 
+    def snapshots(self) -> tuple[str, ...]:
+        """Names of the snapshots that are kept, newest first, readable or not."""
+        return tuple(f"{number:06d}" for number in snapshots.numbers(self.store))
+
+    def at(self, snapshot: str | None = None) -> "Atlas":
+        """This atlas held at one snapshot: the one that answers now, or another by name.
+
+        Raises:
+            StoreError: there is no such snapshot, or it cannot be served.
+        """
+        held, now = copy(self), self.evidence
+        here = snapshot in (None, now.snapshot.name)
+        held._reader = Still(now) if here else open_store(self.store, snapshot)
+        return held
+
     @property
     def refused(self) -> tuple[str, ...]:
         """Why newer snapshots than this one are not served; normally nothing."""
         return tuple(str(one.error) for one in self.evidence.refused)
 
-    @cached_property
-    def _sql(self) -> SqlService:
-        return SqlService(self.notes)
+    @property
+    def written(self) -> Notes | None:
+        """The notes, or None while nobody wrote any: reading alone makes no file."""
+        return self.notes if self._beside.has_notes else None
 
     def sql(
         self,
@@ -133,7 +148,7 @@ class Atlas:
         Raises:
             QueryError: it is refused, wrong, too long in time or too large, or too many wait.
         """
-        return self._sql.run(self.snapshot, query, parameters, limit=limit, seconds=seconds)
+        return self._beside.sql.run(self.snapshot, query, parameters, limit=limit, seconds=seconds)
 
     def schema(self) -> tuple[TablePage, ...]:
         """Every table that SQL sees, with a sentence per column."""
@@ -205,7 +220,7 @@ class Atlas:
 
     def feature(self, name: str | FeatureId) -> Feature:
         """Everything about one feature."""
-        return features.feature(self.evidence, name)
+        return people.titled_feature(self.written, features.feature(self.evidence, name))
 
     def strongest(self, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
         """The strongest example of several features; one that never fired has none."""
@@ -226,7 +241,7 @@ class Atlas:
 
     def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""
-        return heads.head(self.evidence, name, limit, by)
+        return people.titled_head(self.written, heads.head(self.evidence, name, limit, by))
 
     def context(self, number: int) -> Context:
         """One text window of the mined corpus."""
@@ -239,7 +254,9 @@ class Atlas:
 
     def search(self, query: Query) -> Page:
         """One page of the features that meet a query."""
-        return find.find(self.evidence, query)
+        notes = self.written
+        page = find.find(self.evidence, query, people.said(notes, query))
+        return people.titled_page(notes, page)
 
     def pairs(self, query: PairQuery) -> PairPage:
         """One page of the features that have a token pair."""
@@ -263,3 +280,36 @@ class Atlas:
     def has(self, name: Id) -> bool:
         """Whether the atlas has this model, head, SAE or feature."""
         return self.evidence.has(name)
+
+
+class _Beside:
+    """What is opened beside the evidence: once for an Atlas and all that are held from it."""
+
+    def __init__(self, where: Path | str) -> None:
+        self._where = where
+        self._lock = threading.RLock()
+        self._notes: Notes | None = None
+        self._sql: SqlService | None = None
+
+    @property
+    def has_notes(self) -> bool:
+        return isinstance(self._where, str) or self._where.is_file()
+
+    @property
+    def notes(self) -> Notes:
+        with self._lock:
+            self._notes = self._notes or Notes.open(self._where)
+            return self._notes
+
+    @property
+    def sql(self) -> SqlService:
+        with self._lock:
+            self._sql = self._sql or SqlService(self.notes)
+            return self._sql
+
+    def close(self) -> None:
+        with self._lock:
+            for opened in (self._sql, self._notes):
+                if opened is not None:
+                    opened.close()
+            self._notes = self._sql = None

@@ -8,6 +8,7 @@ AtlasError(message, hint)
 ├── StoreError      a store or snapshot that is missing, damaged or of another version
 ├── NotFound        an id that parses but names nothing, or does not parse
 ├── QueryError      a search or a SQL query that is refused or ran out of its limits
+│   └── Busy        too many ask or write at once; a NotesError too
 ├── NotesError      a note that cannot be written
 │   └── Conflict    somebody else changed it first
 └── LabelError      a labeller or its endpoint that cannot work
@@ -69,6 +70,10 @@ class Conflict(NotesError):
         """The note as it stands now; None when it was removed."""
         self.yours = yours
         """The content that was not written; None for a removal or an undo."""
+
+
+class Busy(QueryError, NotesError):
+    """Too many ask or write at once: the same works later."""
 
 
 class LabelError(AtlasError):

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from atlas.errors import NotFound
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_NUMBER = r"[0-9]{1,9}"
 _MODEL = re.compile(rf"(?P<model>{_NAME})")
-_HEAD = re.compile(rf"(?P<model>{_NAME})/L(?P<layer>\d+)H(?P<head>\d+)")
-_SAE = re.compile(rf"(?P<model>{_NAME})/(?P<layer>\d+)-(?P<set>{_NAME})")
-_FEATURE = re.compile(rf"(?P<sae>{_NAME}/\d+-{_NAME})/(?P<index>\d+)")
+_HEAD = re.compile(rf"(?P<model>{_NAME})/L(?P<layer>{_NUMBER})H(?P<head>{_NUMBER})")
+_SAE = re.compile(rf"(?P<model>{_NAME})/(?P<layer>{_NUMBER})-(?P<set>{_NAME})")
+_FEATURE = re.compile(rf"(?P<sae>{_NAME}/{_NUMBER}-{_NAME})/(?P<index>{_NUMBER})")
 _FORMS = "known forms: gpt2, gpt2/L5H1, gpt2/5-att-kk, gpt2/5-att-kk/123"
 
 
@@ -125,10 +126,10 @@ def candidates(text: str, models: Iterable[str], saes: Iterable[SaeId]) -> tuple
     """
     text = text.strip()
     models, saes = sorted(models), sorted(saes)
-    if found := re.fullmatch(r"(?:[Ll](\d+)[Hh](\d+)|(\d+)\.(\d+))", text):
+    if found := re.fullmatch(rf"(?:[Ll]({_NUMBER})[Hh]({_NUMBER})|({_NUMBER})\.({_NUMBER}))", text):
         layer, head = (int(part) for part in found.groups() if part is not None)
         return tuple(HeadId(model, layer, head) for model in models)
-    if found := re.fullmatch(rf"(\d+)-({_NAME})(?:/(\d+))?", text):
+    if found := re.fullmatch(rf"({_NUMBER})-({_NAME})(?:/({_NUMBER}))?", text):
         layer, index = int(found[1]), found[3]
         owners = [sae for sae in saes if sae.layer == layer and sae.set == found[2]]
         return tuple(owners if index is None else (FeatureId(s, int(index)) for s in owners))

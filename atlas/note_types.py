@@ -181,6 +181,11 @@ class Note(Generic[C_co]):
     changed_at: datetime
     changed_by: str
 
+    @property
+    def kind(self) -> str:
+        """Kind of its content, a key of KINDS."""
+        return next(kind for kind, made in KINDS.items() if isinstance(self.content, made))
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

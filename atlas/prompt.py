@@ -37,6 +37,9 @@ from atlas.prompt_types import (
     Trace,
 )
 
+MOST = 100_000
+"""Longest list that any answer gives."""
+
 
 class Explorer:
     """A model and its SAEs, ready for prompts. Threads may share one."""
@@ -84,6 +87,7 @@ class Explorer:
         Raises:
             QueryError: the prompt is refused.
         """
+        _check_top(top)
         run = self._shelf.run(text, set)
         layers = []
         for layer, (sae, _) in sorted(run.saes.items()):
@@ -146,6 +150,7 @@ class Explorer:
             QueryError: the prompt or a position is refused.
             NotFound: the explorer has no such feature.
         """
+        _check_top(top)
         run, feature, pos = self._place(text, feature, pos)
         _check_order(run.prompt, pos, src)
         target = run.target(feature, pos)
@@ -221,6 +226,7 @@ class Explorer:
             QueryError: the prompt or a position is refused.
             ModelError: there is no such head, or its scores do not decompose, with the reason.
         """
+        _check_top(top)
         run = self._shelf.run(text, set)
         _check_order(run.prompt, dst, src)
         scoring = self.model.scoring(run.internals.tokens, layer, head)
@@ -250,6 +256,7 @@ class Explorer:
             QueryError: the prompt, the position or the token is refused.
             ModelError: the model's logits do not decompose.
         """
+        _check_top(top)
         run = self._shelf.run(text, set)
         pos = len(run.prompt.ids) - 1 if pos is None else pos
         _check_pos(run.prompt, pos)
@@ -293,6 +300,7 @@ class Explorer:
             QueryError: the prompt, a position or an edit is refused.
             NotFound: an edit names a feature or head that is not here.
         """
+        _check_top(top)
         if not edits:
             raise QueryError("there is nothing to ablate", "give at least one edit")
         sets = [edit.target.sae.set for edit in edits if isinstance(edit.target, FeatureId)]
@@ -310,6 +318,7 @@ class Explorer:
         Raises:
             QueryError: a prompt is refused.
         """
+        _check_top(top)
         return compare(self.model, self._shelf.run(text_a, set), self._shelf.run(text_b, set), top)
 
     def _prepare(self, run: PromptRun, edit: Edit) -> Prepared:
@@ -339,6 +348,11 @@ def _strongest(lens: Lens, l0: Tensor, top: int) -> tuple[list[int], list[int], 
     rank = torch.arange(len(order), device=order.device) - (l0.cumsum(0) - l0)[lens.pos[order]]
     kept = order[rank < top]
     return lens.pos[kept].tolist(), lens.feature[kept].tolist(), lens.act[kept].tolist()
+
+
+def _check_top(top: int) -> None:
+    if not 1 <= top <= MOST:
+        raise QueryError(f"top {top} cannot be listed", f"top is 1 to {MOST}")
 
 
 def _check_pos(prompt: Prompt, pos: int) -> None:

@@ -48,15 +48,16 @@ def prepare(run: PromptRun, edit: Edit, sae: Sae | None, other: PromptRun | None
     """
     layer = edit.target.sae.layer if isinstance(edit.target, FeatureId) else edit.target.layer
     n_pos = len(run.prompt.ids)
-    pos = torch.tensor(
-        range(n_pos) if edit.positions is None else edit.positions, device=run.kv_head.device
-    )
+    where = range(n_pos) if edit.positions is None else sorted(set(edit.positions))
+    if not where:
+        raise QueryError("an edit has no position", "name one, or none at all for everywhere")
     if not math.isfinite(edit.value):
         raise QueryError(f"an edit cannot take the value {edit.value}", "give a finite number")
     if edit.how == "set" and sae is None:
         raise QueryError("a head has no single value to set", "zero, scale or resample it")
     if edit.how not in ("zero", "mean", "resample", "set", "scale"):
         raise QueryError(f"unknown edit {edit.how!r}", "zero, mean, resample, set or scale")
+    pos = torch.tensor(where, device=run.kv_head.device)
     z = (other or run).internals.z[layer].flatten(1)
     if edit.how == "resample":
         if other is None:
@@ -96,7 +97,7 @@ def ablate(
         tuple(e.edit for e in edits),
         pos,
         _token_changes(model, before.exp(), after.exp(), top),
-        float((before.exp() * (before - after)).sum()),
+        max(0.0, float((before.exp() * (before - after)).sum())),
         losses[0],
         losses[1],
         _feature_changes(run, {n: part[0].flatten(1) for n, part in z.items()}, top),
@@ -153,12 +154,9 @@ def compare(model: LanguageModel, a: PromptRun, b: PromptRun, top: int) -> Compa
 def _strongest(run: PromptRun, layer: int) -> dict[int, tuple[float, int | None]]:
     """Feature to its largest activation on the prompt and where."""
     lens, start = run.lenses[layer], int(run.prompt.bos)
-    order = lens.act.argsort().tolist()
-    return {
-        int(lens.feature[n]): (float(lens.act[n]), int(lens.pos[n]))
-        for n in order
-        if lens.pos[n] >= start
-    }
+    order = lens.act.argsort()  # so that the largest of a feature comes last and stays
+    columns = (part[order].tolist() for part in (lens.feature, lens.act, lens.pos))
+    return {f: (act, pos) for f, act, pos in zip(*columns, strict=True) if pos >= start}
 
 
 def _losses(logits: Tensor, tokens: Tensor) -> tuple[float, ...]:

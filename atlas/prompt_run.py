@@ -36,7 +36,7 @@ def read_prompt(model: LanguageModel, text: Text, max_tokens: int) -> Prompt:
         ids, start = model.tokenise(text), model.info.bos_token
         ids, bos = ([start, *ids], True) if start is not None and ids else (ids, False)
     else:
-        ids, bos = [int(token) for token in text], False
+        ids, bos = list(text), False
     if not ids:
         raise QueryError("the prompt is empty", "give some text")
     if len(ids) > max_tokens:
@@ -50,9 +50,9 @@ def read_prompt(model: LanguageModel, text: Text, max_tokens: int) -> Prompt:
 
 def check_token(model: LanguageModel, token: int) -> None:
     """Raise QueryError for a token id outside the model's vocabulary."""
-    if not 0 <= token < model.info.vocab_size:
+    if not isinstance(token, int) or not 0 <= token < model.info.vocab_size:
         raise QueryError(
-            f"token {token} is outside the vocabulary of {model.info.id}",
+            f"token {token!r} is outside the vocabulary of {model.info.id}",
             f"its tokens are 0 to {model.info.vocab_size - 1}",
         )
 

@@ -142,9 +142,9 @@ class MinePart(_Part):
     bands: Count = 5
     """Equal-width activation intervals between 0 and the maximum."""
     per_band: Count = 3
-    """Examples drawn from each interval."""
+    """Examples drawn from each interval; labels are judged on them and on every other top one."""
     random: Count = 10
-    """Examples drawn from all firings; labels are judged on them."""
+    """Examples drawn from all firings."""
     sources: Count = 12
     """Source positions kept per example."""
     logits: Count = 12

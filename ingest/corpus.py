@@ -20,8 +20,8 @@ Tokenise = Callable[[Sequence[str]], list[list[int]]]
 """Texts to token ids, without start or end tokens."""
 
 FORMATS = {".txt": "text", ".md": "text", ".jsonl": "json", ".parquet": "parquet"}
-SOURCE_CHARACTERS = 4_000
-"""Of every standard-library source file: so that code does not drown the prose."""
+SOURCE_EVERY, SOURCE_CHARACTERS = 3, 4_000
+"""Which standard-library files give code, and how much: so that code does not drown the prose."""
 
 
 class Document(NamedTuple):
@@ -252,7 +252,7 @@ def _builtin(seed: int) -> Iterator[Document]:
     library = _library()
     makers: list[tuple[str, str, Path]] = [
         *(("docstrings", name, path) for name, path in library),
-        *(("source", name, path) for name, path in library),
+        *(("source", name, path) for name, path in library[::SOURCE_EVERY]),
     ]
     documents = _topics(topics) if topics.is_file() else []
     order: list[Document | tuple[str, str, Path]] = [*documents, *makers]

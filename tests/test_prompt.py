@@ -125,6 +125,17 @@ def test_a_graph_accounts_for_the_whole_value(explorer):
             assert sum(ways) == pytest.approx(node.piece.value, abs=1e-4)
 
 
+def test_a_graph_through_several_layers_adds_up_however_far_it_goes():
+    ids = [SaeId("tiny-gpt2", layer, "c") for layer in range(3)]
+    explorer = Explorer(a_model("gpt2"), ids, lambda id: a_sae(32, seed=id.layer))
+    feature = explorer.features(TEXT).layers[2].firings[-1].feature
+    last = len(explorer.features(TEXT).prompt.ids) - 1
+    for depth, top in ((1, 25), (2, 25), (4, 25)):
+        graph = explorer.graph(TEXT, feature, last, depth, top)
+        assert {n.piece.layer for n in graph.nodes if n.expanded} == {0, 1, 2}
+        assert abs(graph.residual) < 1e-4 * graph.cancellation * abs(graph.value)
+
+
 def test_every_sae_layer_of_the_root_uses_the_roots_own_sae(explorer):
     feature = strongest(explorer, IDS[2])
     assert feature.sae == IDS[2]
@@ -215,10 +226,14 @@ def test_edits_that_change_nothing_change_nothing(explorer):
 
 
 def test_an_edit_at_one_position_leaves_earlier_losses_alone(explorer):
-    edit = Edit(HeadId("tiny-llama", 0, 1), "scale", 3.0, positions=(4,))
+    edit = Edit(HeadId("tiny-llama", 0, 1), "scale", 3.0, positions=(4, 4))
     found = explorer.ablate(TEXT, [edit], pos=5)
     assert found.loss_after[:4] == found.loss_before[:4]
     assert found.loss_after[4] != found.loss_before[4]
+    once, twice = (
+        explorer.ablate(TEXT, [Edit(FEATURE, "set", 2.0, pos)]) for pos in ((4,), (4, 4))
+    )
+    assert once.loss_after == twice.loss_after
 
 
 def test_the_mean_is_that_of_the_reference_text_without_its_first_token(explorer):
@@ -281,6 +296,7 @@ def test_one_token_is_a_prompt(explorer):
         ("a\ud800", r"character 1 is the control character U\+D800"),
         ([3, VOCAB], f"token {VOCAB} is outside the vocabulary"),
         ([-1], "token -1 is outside the vocabulary"),
+        (["a"], "token 'a' is outside the vocabulary"),
     ],
 )
 def test_a_bad_prompt_is_refused_with_the_reason(explorer, text, message):
@@ -311,6 +327,7 @@ def test_unusual_text_is_run(explorer, text):
         (lambda e: e.step(TEXT, FEATURE, 2, 3), QueryError, "position 3 comes after 2"),
         (lambda e: e.graph(TEXT, FEATURE, depth=9), QueryError, "depth is 0 to 4"),
         (lambda e: e.graph(TEXT, FEATURE, top=0), QueryError, "top 1 to 25"),
+        (lambda e: e.features(TEXT, top=-1), QueryError, "top -1 cannot be listed"),
         (lambda e: e.features(TEXT, set="z"), NotFound, "no SAE set z. there are a, b"),
         (lambda e: e.qk(TEXT, 7, 0, 1, 1), ModelError, "no layer 7"),
         (lambda e: e.qk(TEXT, 1, 4, 1, 1), ModelError, "no head 4"),
@@ -324,6 +341,7 @@ def test_unusual_text_is_run(explorer, text):
         (lambda e: edit(e, FEATURE, "kill"), QueryError, "unknown edit 'kill'"),
         (lambda e: edit(e, FEATURE, "set", value=math.nan), QueryError, "the value nan"),
         (lambda e: edit(e, FEATURE, "zero", positions=(70,)), QueryError, "no position 70"),
+        (lambda e: edit(e, FEATURE, "zero", positions=()), QueryError, "has no position"),
         (lambda e: edit(e, FEATURE, "resample", reference="a"), QueryError, "longer one"),
     ],
 )

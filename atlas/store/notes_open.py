@@ -15,7 +15,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
 from atlas.bundle import sync_and_rename
-from atlas.errors import NotesError, StoreError
+from atlas.errors import Busy, StoreError
 
 BUSY_SECONDS = 30
 """How long a writer waits for its turn."""
@@ -70,7 +70,7 @@ def translated(url: URL) -> Iterator[None]:
     """Turn what a database driver raises into what a user can act on.
 
     Raises:
-        NotesError: other writers held the notes too long.
+        Busy: other writers held the notes too long.
         StoreError: the notes are damaged or cannot be used.
     """
     name = url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
@@ -82,7 +82,7 @@ def translated(url: URL) -> Iterator[None]:
         raw = getattr(error, "orig", None) or error
         reason = f"{type(raw).__name__}: {str(raw).splitlines()[0] if str(raw) else ''}"
         if any(word in reason for word in _BUSY):
-            raise NotesError(f"the notes are busy ({reason})", "try again in a moment") from error
+            raise Busy(f"the notes are busy ({reason})", "try again in a moment") from error
         if any(word in reason for word in _DAMAGED):
             raise StoreError(f"the notes at {name} are damaged ({reason})", _RESTORE) from error
         raise StoreError(f"the notes at {name} cannot be used ({reason})") from error

@@ -48,6 +48,18 @@ class Reader:
         return Evidence(self.store, snapshot, con, refused)
 
 
+class Still(Reader):
+    """Evidence that somebody holds: the same answer however many snapshots follow."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.store = evidence.store
+        self._evidence = evidence
+
+    def now(self) -> Evidence:
+        """The evidence that is held."""
+        return self._evidence
+
+
 def open_store(store: Path, snapshot: str | None = None) -> Reader:
     """Open a store for reading: its newest snapshot that can be served, or one by name.
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from atlas.errors import QueryError
+from atlas.errors import Busy, QueryError
 from atlas.store.sql_process import EVIDENCE, Broken, SqlLimits, Worker
 from atlas.store.sql_reply import explained, python_rows, unpacked
 from atlas.types import Snapshot, SqlResult
@@ -76,13 +76,13 @@ class SqlService:
             seconds: time limit, when less than the service's own.
 
         Raises:
-            QueryError: the query is refused, wrong, too long in time or too large, or too many
-                others wait.
+            QueryError: the query is refused, wrong, too long in time or too large.
+            Busy: too many others wait.
             StoreError: the snapshot is damaged.
         """
         request = self._request(query, parameters, limit, seconds)
         if not self._places.acquire(blocking=False):
-            raise QueryError("too many queries are waiting", _BUSY)
+            raise Busy("too many queries are waiting", _BUSY)
         try:
             return self._run(snapshot, query, request)
         finally:
@@ -92,7 +92,7 @@ class SqlService:
         try:
             worker = self._free.get(timeout=self.limits.wait_seconds)
         except queue.Empty:
-            raise QueryError("all workers are busy with other queries", _BUSY) from None
+            raise Busy("all workers are busy with other queries", _BUSY) from None
         try:
             worker, header, rows = self._ask(worker, snapshot, request)
         finally:

@@ -1,8 +1,8 @@
 """Labels without a language model: the rule that best sets a feature's examples apart.
 
-Rules are formed on the top and interval examples and judged on the random ones, which are never
-the same firings. What counts is not how often a rule holds but how much more often than for the
-SAE's features in general: most features of a previous-token layer read the previous token.
+Rules are formed on some examples and judged on others, which are never the same firings. What
+counts is not how often a rule holds but how much more often than for the SAE's features in
+general: most features of a previous-token layer read the previous token.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ class TokenLabel(NamedTuple):
     side: str
     text: str
     rule: Rule
-    support: float | None  # share of the random examples that the rule explains
+    support: float | None  # share of the judging examples that the rule explains
     low: float | None
     high: float | None
     n: int
@@ -167,11 +167,12 @@ def _frequent(values: NDArray[Any]) -> list[str]:
 
 
 def _candidate(rule: Rule, formed: Facts, base: _Base) -> Candidate:
-    share = float(holds(rule, formed).mean()) if rule.words or rule in SHAPES else 0.0
-    floor = 1 / base.total
-    return Candidate(
-        rule, share, share * float(np.log2((share + floor) / (base.share(rule) + floor)))
-    )
+    n = len(formed.token)
+    held = int(holds(rule, formed).sum()) if rule.words or rule in SHAPES else 0
+    # The lower end of the interval: two examples out of twenty say little, however rare the word.
+    sure = float(wilson(np.array(held), n)[0])
+    usual = base.share(rule) + 1 / base.total
+    return Candidate(rule, held / n, sure * float(np.log2((sure + 1e-9) / usual)) if held else 0.0)
 
 
 def _best(candidates: Sequence[Candidate]) -> Candidate:

@@ -28,10 +28,9 @@ def limits_of(part: MinePart) -> Limits:
 
 
 def choose(state: Fold, part: MinePart) -> Chosen:
-    """Examples of every feature; the random ones are apart from all others.
+    """Examples of every feature; no firing is chosen twice, whatever the kind.
 
-    Intervals are `part.bands` equal widths between 0 and the feature's maximum. Labels are made
-    from top and interval examples and judged on random ones, so no firing is in both.
+    Intervals are `part.bands` equal widths between 0 and the feature's maximum.
     """
     top = _entries(state.top, 0, np.full(len(state.top.act), -1))
     share = state.binned.act / state.max_act[state.binned.feature]

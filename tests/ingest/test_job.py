@@ -68,14 +68,16 @@ def test_an_example_is_what_the_model_and_the_weights_give(made):
         assert valid.tolist() == list(row.act_pos)
 
 
-def test_no_firing_is_both_formed_on_and_judged(made):
+def test_no_firing_is_an_example_twice_so_labels_are_judged_on_others(made):
     _, _, bundle, _ = made
     examples = bundle.read("example").to_pandas()
-    key = ["sae", "feature", "ctx", "pos"]
-    random = set(map(tuple, examples[examples.kind == "random"][key].to_numpy().tolist()))
-    others = set(map(tuple, examples[examples.kind != "random"][key].to_numpy().tolist()))
-    assert random
-    assert not random & others
+    assert set(examples.kind) == {"top", "interval", "random"}
+    assert not examples.duplicated(["sae", "feature", "ctx", "pos"]).any()
+    labels = bundle.read("label").to_pandas()
+    judging = (examples.kind == "interval") | ((examples.kind == "top") & (examples["rank"] % 2))
+    counts = examples[judging].groupby(["sae", "feature"], observed=True).size()
+    for row in labels[labels.side == "title"].itertuples():
+        assert row.n == counts.get((row.sae, row.feature), 0)
 
 
 def test_top_examples_are_the_strongest_of_their_contexts(made):

@@ -92,7 +92,7 @@ def _top(head: Head, snapshot: str) -> Markup:
 
 def _metrics(metrics: Sequence[HeadMetric]) -> Markup:
     if not metrics:
-        todo = html("Run <code>atlas study head-metrics</code>, then publish its bundle.")
+        todo = html("They come with a bundle that has <code>head_metric</code> rows.")
         return empty("No metrics of this head yet.", todo)
     return table(_METRICS, map(_metric, metrics))
 

@@ -118,7 +118,7 @@ def _top(
 def _no_metrics() -> Markup:
     return empty(
         "No head metrics yet: heads are compared by the features they lead.",
-        "Run `atlas study head-metrics`, then publish its bundle.",
+        "They come with a bundle that has `head_metric` rows, as every `atlas ingest` makes.",
     )
 
 

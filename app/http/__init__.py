@@ -1,0 +1,1 @@
+"""The query API: the atlas over HTTP, with its OpenAPI document."""

@@ -1,0 +1,252 @@
+"""The addresses that read evidence: models, runs, SAEs, features, heads, searches, comparisons."""
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from starlette.responses import FileResponse, Response
+
+from app.http.answer import FRESH, VERSION, OfBoth, OfEvidence
+from app.http.document import answers
+from app.http.errors import JSON
+from app.http.parameters import LARGEST, from_query, link
+from atlas import types, wire
+from atlas.api import Atlas
+from atlas.ids import FeatureId, Id
+from atlas.note_types import NotesOn
+from atlas.progress import Progress, read_all
+
+router = APIRouter()
+ABOUT = "A database-backed atlas of attention heads and of the SAE features on their outputs."
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What this server is."""
+
+    about: str
+    version: str
+    snapshot: types.Snapshot
+    refused: tuple[str, ...]
+    """Why newer snapshots than this one are not served; normally nothing."""
+    holds: types.Stats
+    links: dict[str, str]
+    """Where to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturePage:
+    """Everything that is known of a feature: what was measured and what people wrote."""
+
+    feature: types.Feature
+    notes: NotesOn
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPage:
+    """Everything that is known of a head: what was measured and what people wrote."""
+
+    head: types.Head
+    notes: NotesOn
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedPage(types.Page):
+    """One page of search results with the address of the next."""
+
+    next: str | None = None
+    """None on the last page; it stays on the same snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedPairPage(types.PairPage):
+    """One page of a pair search with the address of the next."""
+
+    next: str | None = None
+    """None on the last page; it stays on the same snapshot."""
+
+
+Search = Annotated[types.Query, Depends(from_query(types.Query))]
+Pairs = Annotated[types.PairQuery, Depends(from_query(types.PairQuery))]
+_LINKS = ("models", "runs", "saes", "search", "pairs", "random", "notes/recent", "progress", "docs")
+
+
+@router.get("/", responses=answers(Home))
+def home(asked: OfEvidence) -> Response:
+    """What this server is and how much it holds."""
+    atlas = asked.atlas
+    links = {name.replace("/", " "): f"/{name}" for name in (*_LINKS, "openapi.json")}
+    return asked.answer(Home(ABOUT, VERSION, atlas.snapshot, atlas.refused, atlas.stats(), links))
+
+
+@router.get("/snapshot", responses=answers(types.Snapshot))
+def snapshot(asked: OfEvidence) -> Response:
+    """The snapshot that answers."""
+    return asked.answer(asked.atlas.snapshot)
+
+
+@router.get("/snapshots", responses=answers(tuple[str, ...]))
+def snapshots(request: Request) -> Response:
+    """Names of the snapshots that are kept, newest first."""
+    return Response(wire.dumps(request.app.state.atlas.snapshots()), 200, FRESH, JSON)
+
+
+@router.get("/stats", responses=answers(types.Stats))
+def stats(asked: OfEvidence) -> Response:
+    """How much the atlas holds."""
+    return asked.answer(asked.atlas.stats())
+
+
+@router.get("/models", responses=answers(tuple[types.Model, ...]))
+def models(asked: OfEvidence) -> Response:
+    """All models."""
+    return asked.answer(asked.atlas.models())
+
+
+@router.get("/models/{model}", responses=answers(types.Model))
+def model(model: str, asked: OfEvidence) -> Response:
+    """One model."""
+    return asked.answer(asked.atlas.model(model))
+
+
+@router.get("/models/{model}/vocab", responses=answers(tuple[str, ...]))
+def vocab(model: str, asked: OfEvidence) -> Response:
+    """Text of every token id of a model."""
+    return asked.answer(asked.atlas.vocab(model))
+
+
+@router.get("/runs", responses=answers(tuple[types.Run, ...]))
+def runs(asked: OfEvidence) -> Response:
+    """All runs, newest first."""
+    return asked.answer(asked.atlas.runs())
+
+
+@router.get("/runs/{run}", responses=answers(types.Run))
+def run(run: str, asked: OfEvidence) -> Response:
+    """One run with its whole configuration."""
+    return asked.answer(asked.atlas.run(run))
+
+
+@router.get("/saes", responses=answers(tuple[types.Sae, ...]))
+def saes(asked: OfEvidence) -> Response:
+    """All SAEs."""
+    return asked.answer(asked.atlas.saes())
+
+
+@router.get("/saes/{model}/{sae}", responses=answers(types.Sae))
+def sae(model: str, sae: str, asked: OfEvidence) -> Response:
+    """One SAE with its evaluation."""
+    return asked.answer(asked.atlas.sae(f"{model}/{sae}"))
+
+
+@router.get("/saes/{model}/{sae}/densities", responses=answers(types.Bins))
+def densities(model: str, sae: str, asked: OfEvidence) -> Response:
+    """Histogram of an SAE's feature densities."""
+    return asked.answer(asked.atlas.densities(f"{model}/{sae}"))
+
+
+@router.get(
+    "/saes/{model}/{sae}/weights", responses=answers("application/vnd.safetensors"),
+)  # fmt: skip
+def weights(model: str, sae: str, asked: OfEvidence) -> Response:
+    """The safetensors file with the weights of an SAE."""
+    path = asked.atlas.weights(f"{model}/{sae}")
+    headers = asked.headers | {"Content-Encoding": "identity"}
+    return FileResponse(path, 200, headers, "application/vnd.safetensors", filename=path.name)
+
+
+@router.get("/features/{model}/{sae}/{index}", responses=answers(FeaturePage))
+def feature(model: str, sae: str, index: str, asked: OfBoth) -> Response:
+    """Everything about one feature: what was measured and what people wrote."""
+    found = asked.atlas.feature(f"{model}/{sae}/{index}")
+    return asked.answer(FeaturePage(found, _notes_on(asked.atlas, found.id)))
+
+
+@router.get("/heads/{model}", responses=answers(tuple[types.HeadRow, ...]))
+def heads(model: str, asked: OfEvidence) -> Response:
+    """All heads of a model."""
+    return asked.answer(asked.atlas.heads(model))
+
+
+@router.get("/heads/{model}/{head}", responses=answers(HeadPage))
+def head(
+    model: str,
+    head: Annotated[str, Path(description="Layer and head, such as L5H1.")],
+    asked: OfBoth,
+    limit: Annotated[int, Query(ge=0, le=1000, description="Features that come with it.")] = 100,
+    by: Annotated[types.HeadBy, Query(description="Which share its features go by.")] = "measured",
+) -> Response:
+    """Everything about one head: metrics, its strongest features, and what people wrote."""
+    found = asked.atlas.head(f"{model}/{head}", limit, by)
+    return asked.answer(HeadPage(found, _notes_on(asked.atlas, found.id)))
+
+
+def _notes_on(atlas: Atlas, target: Id) -> NotesOn:
+    written = atlas.written
+    return written.on(str(target)) if written else NotesOn(str(target), (), (), (), (), ())
+
+
+@router.get("/search", responses=answers(LinkedPage))
+def search(request: Request, query: Search, asked: OfBoth) -> Response:
+    """Features that meet words and filters, a page at a time."""
+    page = asked.atlas.search(query)
+    return asked.answer(LinkedPage(**_fields(page), next=_next(request, page)))
+
+
+@router.get("/pairs", responses=answers(LinkedPairPage))
+def pairs(request: Request, query: Pairs, asked: OfEvidence) -> Response:
+    """Features that fire on one token because of another, a page at a time."""
+    page = asked.atlas.pairs(query)
+    return asked.answer(LinkedPairPage(**_fields(page), next=_next(request, page)))
+
+
+def _fields(page: types.Page | types.PairPage) -> dict[str, Any]:
+    return {one.name: getattr(page, one.name) for one in fields(page)}
+
+
+def _next(request: Request, page: types.Page | types.PairPage) -> str | None:
+    return link(request, after=page.after, snapshot=page.snapshot) if page.after else None
+
+
+@router.get("/compare", responses=answers(types.FeatureComparison))
+def compare(a: str, b: str, asked: OfEvidence) -> Response:
+    """Two features side by side."""
+    return asked.answer(asked.atlas.compare(a, b))
+
+
+@router.get("/compare/heads", responses=answers(types.HeadComparison))
+def compare_heads(a: str, b: str, asked: OfEvidence) -> Response:
+    """Two heads side by side."""
+    return asked.answer(asked.atlas.compare_heads(a, b))
+
+
+@router.get("/jump", responses=answers(types.Jump))
+def jump(text: str, asked: OfEvidence) -> Response:
+    """Every id that a short form such as 5.1 may mean."""
+    return asked.answer(asked.atlas.jump(text))
+
+
+@router.get("/contexts/{ctx}", responses=answers(types.Context))
+def context(ctx: Annotated[int, Path(ge=0, le=LARGEST)], asked: OfEvidence) -> Response:
+    """One text window of the mined corpus; its number belongs to the snapshot."""
+    return asked.answer(asked.atlas.context(ctx))
+
+
+@router.get("/random", responses=answers(FeatureId))
+def random_feature(
+    asked: OfEvidence,
+    seed: Annotated[int | None, Query(ge=0, le=LARGEST, description="Always the same one.")] = None,
+) -> Response:
+    """Id of a feature worth looking at: another one each time, unless a seed is given."""
+    found = asked.answer(asked.atlas.random_feature(seed))
+    if seed is None:
+        found.headers.update(FRESH)
+        del found.headers["ETag"]
+    return found
+
+
+@router.get("/progress", responses=answers(tuple[Progress, ...]))
+def progress(request: Request) -> Response:
+    """How far every run of this store is, latest change first."""
+    found = read_all(request.app.state.atlas.store)
+    return Response(wire.dumps(found), 200, FRESH, JSON)

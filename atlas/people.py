@@ -1,0 +1,71 @@
+"""What people wrote, laid over the evidence: their words in a search, their titles on features.
+
+The title that is shown is a person's where one wrote one (most agreed with, then newest), else
+the machine's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from atlas.errors import NotFound
+from atlas.ids import FeatureId, parse_feature
+from atlas.store.find import NOBODY, Said
+from atlas.store.notes import Notes
+from atlas.types import Feature, FeatureRow, Head, Page, Query
+
+
+def said(notes: Notes | None, query: Query) -> Said:
+    """What notes add to a search; None for a store in which nobody wrote anything yet."""
+    if notes is None:
+        return NOBODY if query.tag is None else Said(tagged=())
+    tagged = None if query.tag is None else _features(notes.tagged(query.tag))
+    reasons = {
+        feature: f"{hit.kind} by {hit.author}: {hit.text}"
+        for hit in (notes.search(query.text) if query.text.strip() else ())
+        for feature in _features(hit.targets)
+    }
+    return Said(tagged, reasons or None)
+
+
+def titled_page(notes: Notes | None, page: Page) -> Page:
+    """The page with people's titles."""
+    rows = _titled(notes, [hit.row for hit in page.hits])
+    hits = (replace(hit, row=row) for hit, row in zip(page.hits, rows, strict=True))
+    return replace(page, hits=tuple(hits))
+
+
+def titled_feature(notes: Notes | None, feature: Feature) -> Feature:
+    """The feature and its neighbours with people's titles."""
+    own, *near = _titled(notes, [feature.row, *(one.row for one in feature.neighbours)])
+    pairs = zip(feature.neighbours, near, strict=True)
+    neighbours = (replace(one, row=row) for one, row in pairs)
+    return replace(feature, row=own, neighbours=tuple(neighbours))
+
+
+def titled_head(notes: Notes | None, head: Head) -> Head:
+    """The head with people's titles on its features."""
+    rows = _titled(notes, [one.row for one in head.features])
+    pairs = zip(head.features, rows, strict=True)
+    return replace(head, features=tuple(replace(one, row=row) for one, row in pairs))
+
+
+def _titled(notes: Notes | None, rows: Sequence[FeatureRow]) -> list[FeatureRow]:
+    if notes is None or not rows:
+        return list(rows)
+    titles = notes.titles([str(row.id) for row in rows])
+    return [
+        replace(row, title=note.content.text, title_method=note.author, title_support=None)
+        if (note := titles.get(str(row.id)))
+        else row
+        for row in rows
+    ]
+
+
+def _features(targets: Sequence[str]) -> tuple[FeatureId, ...]:
+    found = []
+    for target in targets:
+        try:
+            found.append(parse_feature(target))
+        except NotFound:
+            continue  # a note on a head or an SAE
+    return tuple(found)
