@@ -28,8 +28,9 @@ lint: env
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One thread per worker: two workers share the machine.
 test: lint
-	$(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -5,15 +5,21 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from atlas.errors import AtlasError, QueryError
+from atlas.errors import AtlasError, NotesError, QueryError, StoreError
+
+if TYPE_CHECKING:
+    from atlas.store.notes import Notes
 
 HERE = Path("atlas-demo")
 Store = Annotated[Path, typer.Option("--store", help="Folder of the atlas.", envvar="ATLAS_STORE")]
+NotesUrl = Annotated[
+    str | None, typer.Option("--notes", help="URL of the notes, where not in the store.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 cli = typer.Typer(
@@ -22,7 +28,11 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="An atlas of attention heads and of the SAE features on their outputs.",
 )
-out = Console(highlight=False, soft_wrap=True)
+notes_cli = typer.Typer(no_args_is_help=True, help="What people wrote: export, import, upgrade.")
+cli.add_typer(notes_cli, name="notes")
+# Tables in a file or a pipe are not folded to the width of a terminal that is not there.
+_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -237,6 +247,42 @@ def cookbook(store: Store = HERE) -> None:
         show_cookbook(out, atlas.cookbook())
 
 
+@notes_cli.command("export")
+def export_notes(store: Store = HERE, notes: NotesUrl = None) -> None:
+    """Write all notes with their history to standard output, one note a line."""
+    sys.stdout.write(_notes(store, notes).export())
+
+
+@notes_cli.command("import")
+def import_notes(
+    file: Annotated[Path, typer.Argument(help="What `atlas notes export` wrote.")],
+    store: Store = HERE,
+    notes: NotesUrl = None,
+) -> None:
+    """Take in an export. The same one twice changes nothing; conflicts keep both sides."""
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotesError(f"{file} cannot be read: {error}") from error
+    done = _notes(store, notes).import_(text)
+    out.print(", ".join(f"{name} {getattr(done, name)}" for name in done.__slots__), markup=False)
+
+
+@notes_cli.command("upgrade")
+def upgrade_notes(store: Store = HERE, notes: NotesUrl = None) -> None:
+    """Bring the notes' database to the version of this program."""
+    _notes(store, notes, upgrade=True)
+    out.print("the notes are up to date")
+
+
+def _notes(store: Path, url: str | None, *, upgrade: bool = False) -> "Notes":
+    from atlas.store.notes import Notes
+
+    if url is None and not store.is_dir():
+        raise StoreError(f"no store {store}", "name one with --store")
+    return Notes.open(url or store / "notes.sqlite", upgrade=upgrade)
+
+
 @cli.command()
 def prompt(
     text: Annotated[str, typer.Argument(help="The prompt.")],
@@ -300,9 +346,9 @@ def _print(thing: Any, as_json: bool, text: Callable[[], None]) -> None:
     if not as_json:
         text()
         return
-    from app.plain import to_json
+    from atlas.wire import plain
 
-    sys.stdout.write(to_json(thing) + "\n")
+    sys.stdout.write(json.dumps(plain(thing), indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """How things look in a terminal."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,8 @@ from atlas.store.recipes import Recipe
 from atlas.types import Example, Feature, FeatureRow, Head, Model, Page, Query, Sae, SqlResult
 
 ACTIVATION, SOURCE = "black on dark_orange", "white on blue"
+_NAMED = re.compile("“[a-z]{2,}")
+_RARE: Any = {"support_min": 0.6, "density_max": 0.02, "sort": "support"}
 WIDTH = 12
 """Tokens shown on either side of a firing."""
 
@@ -318,20 +321,19 @@ def show_highlights(console: Console, store: Path) -> None:
     console.print("\nThen:")
     console.print(f"  atlas search induction --store {store}", markup=False)
     console.print(
-        "  make serve            web app on http://127.0.0.1:8501, API on :8502", markup=False
+        f"  atlas serve --store {store}    web app on http://127.0.0.1:8501, query API on :8502",
+        markup=False,
     )
 
 
 def highlights(atlas: Atlas) -> list[FeatureRow]:
-    """One well-supported feature per layer, those about induction first."""
-    rows: list[FeatureRow] = []
+    """Rare features whose titles hold: one about induction, and one naming a word per other SAE."""
+    rows = [hit.row for hit in atlas.search(Query("induction", **_RARE, limit=1)).hits]
     for sae in reversed(atlas.saes()):
-        queries = [
-            Query(text=text, sae=str(sae.id), support_min=0.5, density_max=0.02, limit=1, sort=sort)  # type: ignore[arg-type]
-            for text, sort in (("induction", "relevance"), ("", "support"))
-        ]
-        found = (hit.row for query in queries for hit in atlas.search(query).hits)
-        rows += [row for row in [next(found, None)] if row is not None]
+        if sae.id not in {row.id.sae for row in rows}:
+            found = [hit.row for hit in atlas.search(Query(sae=str(sae.id), **_RARE)).hits]
+            named = [row for row in found if _NAMED.search(row.title or "")]
+            rows += (named or found)[:1]
     return rows[:3]
 
 

@@ -27,6 +27,7 @@ from atlas.types import (
     Head,
     HeadBy,
     HeadComparison,
+    HeadMetric,
     HeadRow,
     Jump,
     Model,
@@ -233,6 +234,10 @@ class Atlas:
     def heads(self, model: str) -> tuple[HeadRow, ...]:
         """All heads of a model."""
         return heads.heads(self.evidence, model)
+
+    def head_metrics(self, model: str) -> dict[HeadId, tuple[HeadMetric, ...]]:
+        """The metrics of all heads of a model that have any."""
+        return heads.metrics(self.evidence, model)
 
     def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""

@@ -188,7 +188,7 @@ def _one_of(kinds: tuple[Any, ...], value: Any, strict: bool, where: str) -> Any
     if value is None and NoneType in kinds:
         return None
     kinds = tuple(kind for kind in kinds if kind is not NoneType)
-    objects: list[Any] = [kind for kind in kinds if is_dataclass(kind) and kind not in ID_TYPES]
+    objects: list[Any] = [one for one in kinds if is_dataclass(one) and one not in ID_TYPES]
     if len(objects) > 1 and isinstance(value, dict):
         same = [kind for kind in objects if {one.name for one in members(kind)} == set(value)]
         _checked(bool(same), value, f"a {' or '.join(one.__name__ for one in objects)}", where)

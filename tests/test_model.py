@@ -174,6 +174,19 @@ def test_an_unreachable_hub_is_said_at_once(monkeypatch):
         load("what is this?")
 
 
+def test_a_model_in_the_hubs_local_cache_needs_no_hub(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--some-owner--tiny"
+    a_folder(repository / "snapshots" / "abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    model = load("some-owner/tiny", device="cpu", dtype="float32")
+    assert (model.info.id, model.info.name) == ("tiny", "some-owner/tiny")
+
+
 def test_a_model_without_tokenizer_says_so(monkeypatch):
     model = a_model("llama")
     monkeypatch.setattr(model.bridge, "tokenizer", None)

@@ -125,6 +125,17 @@ def test_a_graph_accounts_for_the_whole_value(explorer):
             assert sum(ways) == pytest.approx(node.piece.value, abs=1e-4)
 
 
+def test_a_graph_through_several_layers_adds_up_however_far_it_goes():
+    ids = [SaeId("tiny-gpt2", layer, "c") for layer in range(3)]
+    explorer = Explorer(a_model("gpt2"), ids, lambda id: a_sae(32, seed=id.layer))
+    feature = explorer.features(TEXT).layers[2].firings[-1].feature
+    last = len(explorer.features(TEXT).prompt.ids) - 1
+    for depth, top in ((1, 25), (2, 25), (4, 25)):
+        graph = explorer.graph(TEXT, feature, last, depth, top)
+        assert {n.piece.layer for n in graph.nodes if n.expanded} == {0, 1, 2}
+        assert abs(graph.residual) < 1e-4 * graph.cancellation * abs(graph.value)
+
+
 def test_every_sae_layer_of_the_root_uses_the_roots_own_sae(explorer):
     feature = strongest(explorer, IDS[2])
     assert feature.sae == IDS[2]

@@ -4,14 +4,29 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import streamlit as st
 
 from app.web import url
-from app.web.views import feature, head, home, jump, search
+from app.web.views import (
+    collections,
+    compare,
+    feature,
+    head,
+    heads,
+    home,
+    jump,
+    notes,
+    pairs,
+    runs,
+    sae,
+    search,
+    sql,
+)
 from app.web.widgets import here
-from app.web.widgets.frame import show_error, show_frame, show_newer, tell_browser
+from app.web.widgets.frame import show_error, show_foot, show_frame, show_newer, tell_browser
 from app.web.widgets.write import me
 from atlas.api import Atlas
 from atlas.errors import AtlasError
@@ -25,6 +40,14 @@ VIEWS: dict[str, tuple[str, Callable[[Atlas], None]]] = {
     "search": ("Search", search.render),
     "feature": ("Feature", feature.render),
     "head": ("Head", head.render),
+    "heads": ("Heads", heads.render),
+    "sae": ("SAE", sae.render),
+    "pairs": ("Token pairs", pairs.render),
+    "compare": ("Compare", compare.render),
+    "sql": ("SQL", sql.render),
+    "runs": ("Runs", runs.render),
+    "notes": ("Notes", notes.render),
+    "collections": ("Collections", collections.render),
     "jump": ("Jump", jump.render),
 }
 
@@ -40,7 +63,7 @@ class Settings:
     """Where the query API answers; None where it is not served."""
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
+@st.cache_resource(max_entries=8, show_spinner=False, on_release=Atlas.close)
 def opened(store: str, notes: str | None, snapshot: str | None) -> Atlas:
     """One handle per store and snapshot, shared by all sessions."""
     return Atlas.open(store, snapshot, notes)
@@ -49,6 +72,7 @@ def opened(store: str, notes: str | None, snapshot: str | None) -> Atlas:
 def show_page(name: str, settings: Settings) -> None:
     """One page: the bar on top, the view, and a message where something is wrong."""
     st.set_page_config(page_title=_title(name), page_icon="🗺️", layout="wide")
+    here.arrive(name)
     bar, given = st.container(), here.parameters()
     newest = _told(lambda: opened(settings.store, settings.notes, None).snapshot.name)
     atlas = None
@@ -62,8 +86,8 @@ def show_page(name: str, settings: Settings) -> None:
     with bar:
         show_frame(name, atlas.snapshot.name if atlas else newest or "")
     if atlas is not None:
-        shown_atlas = atlas
-        _told(lambda: VIEWS[name][1](shown_atlas))
+        _told(partial(VIEWS[name][1], atlas))
+        show_foot(atlas.snapshot.name, _json(name, settings, atlas))
     pin = url.moved(given, newest) if newest and url.SNAPSHOT not in given else ""
     tell_browser(given, here.going() or pin, me())
 
@@ -75,6 +99,16 @@ def _told(work: Callable[[], T]) -> T | None:
     except AtlasError as error:
         show_error(error)
         return None
+
+
+def _json(name: str, settings: Settings, atlas: Atlas) -> str:
+    """Where the API has this page's content; empty where nothing is served or shown."""
+    try:
+        place: url.Place = here.place(url.PAGES[name])
+    except AtlasError:
+        return ""
+    path = url.json_of(place, atlas.snapshot.name)
+    return f"{settings.api}/{path}" if settings.api and path else ""
 
 
 def _title(name: str) -> str:

@@ -55,8 +55,9 @@ class AtHeads:
 
     model: str | None = None
     metric: str = "features"
-    other: str | None = None
-    """The metric on the second axis of the scatter."""
+    """What colours the grid and ranks the heads: a count, or `metric:condition`."""
+    other: str = "weight_features"
+    """What the scatter sets against it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,28 @@ def at(name: Id) -> Place:
             return AtHeads(model=name.name)
 
 
+def json_of(place: Place, snapshot: str) -> str | None:
+    """Where the query API has what a page shows, relative to its root; None for pages without."""
+    match place:
+        case AtHome():
+            path = "stats"
+        case AtFeature(id=name):
+            path = f"features/{name}"
+        case AtHead(id=name):
+            path = f"heads/{name}"
+        case AtSae(id=name):
+            path = f"saes/{name}"
+        case AtHeads(model=str() as model):
+            path = f"heads/{model}"
+        case AtRuns(id=run):
+            path = f"runs/{run}" if run else "runs"
+        case Query() | PairQuery():
+            return link(place, snapshot)
+        case _:
+            return None
+    return f"{path}?{urlencode([(SNAPSHOT, snapshot)])}"
+
+
 def _pairs(place: Place) -> list[tuple[str, str]]:
     pairs = []
     for one in fields(place):
@@ -218,7 +241,7 @@ def _pairs(place: Place) -> list[tuple[str, str]]:
 
 def _text(value: object) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return "true" if value else "false"
     return repr(value) if isinstance(value, float) else str(value)
 
 
@@ -255,16 +278,16 @@ def _number(text: str) -> float:
 
 
 def _flag(text: str) -> bool:
-    if text not in ("yes", "no"):
+    if text not in ("true", "false"):
         raise ValueError(text)
-    return text == "yes"
+    return text == "true"
 
 
 _READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     str: (str, "text"),
     int: (_whole, "a whole number"),
     float: (_number, "a number"),
-    bool: (_flag, "yes or no"),
+    bool: (_flag, "true or false"),
     FeatureId: (parse_feature, "a feature"),
     HeadId: (parse_head, "a head"),
     SaeId: (parse_sae, "an SAE"),

@@ -39,7 +39,8 @@ def head(
             f"no head {wanted}",
             f"{model.id} has layers 0 to {model.n_layers - 1} and heads 0 to {model.n_heads - 1}",
         )
-    return Head(found[0], _metrics(evidence, wanted), _features(evidence, wanted, limit, by))
+    measured = metrics(evidence, wanted.model, wanted.layer, wanted.head).get(wanted, ())
+    return Head(found[0], measured, _features(evidence, wanted, limit, by))
 
 
 def _rows(
@@ -74,30 +75,34 @@ def _rows(
     )
 
 
-def _metrics(evidence: Evidence, wanted: HeadId) -> tuple[HeadMetric, ...]:
-    """A head's metrics; where several runs measured one, the newest run's."""
+def metrics(
+    evidence: Evidence, model: str, layer: int | None = None, head: int | None = None
+) -> dict[HeadId, tuple[HeadMetric, ...]]:
+    """Metrics of a model's heads; where several runs measured one, the newest run's.
+
+    Heads without metrics are left out. Raises NotFound when there is no such model.
+    """
+    evidence.model(model)
     found = evidence.query(
         """
         SELECT m.* FROM head_metric m JOIN run r ON r.id = m.run
-        WHERE m.model = $model AND m.layer = $layer AND m.head = $head
+        WHERE m.model = $model AND ($layer IS NULL OR m.layer = $layer)
+          AND ($head IS NULL OR m.head = $head)
         QUALIFY row_number() OVER (
-          PARTITION BY metric, condition ORDER BY r.created_at DESC, r.id) = 1
-        ORDER BY metric, condition
+          PARTITION BY m.layer, m.head, metric, condition ORDER BY r.created_at DESC, r.id) = 1
+        ORDER BY m.layer, m.head, metric, condition
         """,
-        model=wanted.model,
-        layer=wanted.layer,
-        head=wanted.head,
+        model=model,
+        layer=layer,
+        head=head,
     )
-    return tuple(
-        HeadMetric(
-            row["metric"],
-            row["condition"],
-            row["value"],
-            rows.interval(row["low"], row["high"]),
-            row["n"],
-        )
-        for row in found
-    )
+    by_head: dict[HeadId, tuple[HeadMetric, ...]] = {}
+    for row in found:
+        name = HeadId(model, row["layer"], row["head"])
+        within = rows.interval(row["low"], row["high"])
+        metric = HeadMetric(row["metric"], row["condition"], row["value"], within, row["n"])
+        by_head[name] = (*by_head.get(name, ()), metric)
+    return by_head
 
 
 def _features(

@@ -195,6 +195,7 @@ def _fill(
             "storage_compatibility_version": "v1.5.0",
         },
     )
+    con.execute("SET enable_progress_bar = false")  # progress is told by `progress` alone
     try:
         if applied := schema.migrate(con):
             progress(f"applied {applied} schema migrations")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from atlas.lens.dfa import context_dfa
 from atlas.lens.sae import Sae, fire, pre_activations
-from atlas.model import Attention, LanguageModel
+from atlas.model import Attention
 
 
 class Places(NamedTuple):
@@ -37,9 +37,9 @@ class Attributed(NamedTuple):
 
 @torch.inference_mode()
 def attribute(
-    model: LanguageModel,
+    attention: Mapping[int, Attention],
+    kv_head: Tensor,
     saes: Mapping[int, Sae],
-    tokens: Tensor,
     numbers: list[int],
     places: Mapping[int, Places],
     sources: int,
@@ -48,9 +48,9 @@ def attribute(
     """Attribute the kept firings of some contexts.
 
     Args:
-        model: the language model, in float32.
+        attention: layer to what its attention computed on these contexts, in float32.
+        kv_head: `[head]`, the key/value head that each query head reads.
         saes: layer to SAE.
-        tokens: `[context, pos]`.
         numbers: number of each of these contexts in the whole corpus.
         places: layer to all kept firings, of these and other contexts.
         sources: source positions to keep.
@@ -59,7 +59,6 @@ def attribute(
     Returns:
         Layer to (row numbers within its places, their attribution).
     """
-    attention = model.attention(tokens, tuple(saes))
     found = {}
     for layer, sae in saes.items():
         rows, parts = [], []
@@ -69,9 +68,7 @@ def attribute(
                 at = torch.from_numpy(places[layer].pos[begin:end])
                 features = torch.from_numpy(places[layer].feature[begin:end])
                 one = Attention(*(part[index] for part in attention[layer]))
-                parts.append(
-                    _one_context(one, sae, features, at, model.kv_head, sources, valid[index])
-                )
+                parts.append(_one_context(one, sae, features, at, kv_head, sources, valid[index]))
                 rows.append(np.arange(begin, end))
         if rows:
             columns = zip(*parts, strict=True)

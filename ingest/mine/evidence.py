@@ -20,7 +20,7 @@ from ingest.corpus import Corpus
 from ingest.label.rules import Facts, normalise
 from ingest.label.tokens import TokenLabel, label_features
 from ingest.mine import fold as folds
-from ingest.mine import tables
+from ingest.mine import heads, tables
 from ingest.mine.attribute import Attributed, Places, attribute
 from ingest.mine.choose import KINDS, Chosen, choose, limits_of
 from ingest.mine.count import count_contexts
@@ -53,7 +53,7 @@ def write_evidence(
     """Write all tables of a bundle but those of the SAEs' evaluation and of the run itself."""
     state = _count(mining, scratch, reporter)
     chosen = {layer: choose(state[layer], mining.job.mine) for layer in mining.saes}
-    attributed = _attribute(mining, chosen, scratch, reporter)
+    attributed, means = _attribute(mining, chosen, scratch, reporter)
     reporter.stage("label and write", len(mining.saes), "SAEs")
     texts = mining.model.vocabulary()
     words = np.array([normalise(text) for text in texts], dtype=object)
@@ -73,6 +73,7 @@ def write_evidence(
     write_table(folder, "context", _contexts(mining.corpus, used, run))
     write_table(folder, "vocab", _vocab(mining.model, texts))
     write_table(folder, "head", _heads(mining.model))
+    write_table(folder, "head_metric", heads.metric_table(mining.model.info.id, means, run))
 
 
 def _count(mining: Mining, scratch: Path, reporter: Reporter) -> dict[int, Fold]:
@@ -115,8 +116,8 @@ def _fold_of(path: Path, layer: int) -> Fold:
 
 def _attribute(
     mining: Mining, chosen: dict[int, Chosen], scratch: Path, reporter: Reporter
-) -> dict[int, Attributed]:
-    """Second pass, in float32, a file per shard of contexts."""
+) -> tuple[dict[int, Attributed], dict[int, NDArray[Any]]]:
+    """Second pass, in float32, a file per shard: attribution, and head metrics per context."""
     reporter.stage("attribute", mining.corpus.mine.tokens.size, "tokens")
     places = {layer: Places(one.feature, one.ctx, one.pos) for layer, one in chosen.items()}
     model: LanguageModel | None = None
@@ -129,7 +130,16 @@ def _attribute(
             model = model or mining.exact()
             _save(path, _attributed_shard(mining, model, places, first, rows, reporter))
         paths.append(path)
-    return {layer: _in_order(paths, layer, len(places[layer].ctx)) for layer in mining.saes}
+    attributed = {layer: _in_order(paths, layer, len(places[layer].ctx)) for layer in mining.saes}
+    return attributed, {layer: _joined(paths, f"{layer}/heads") for layer in mining.saes}
+
+
+def _joined(paths: list[Path], name: str) -> NDArray[Any]:
+    parts = []
+    for path in paths:
+        with np.load(path, allow_pickle=False) as arrays:
+            parts.append(arrays[name])
+    return np.concatenate(parts)
 
 
 def _attributed_shard(
@@ -149,11 +159,21 @@ def _attributed_shard(
     for at in range(0, len(tokens), step):
         numbers = list(range(first + at, first + min(at + step, len(tokens))))
         group = slice(at, at + step)
+        attention = model.attention(tokens[group], tuple(mining.saes))
         parts = attribute(
-            model, mining.saes, tokens[group], numbers, places, job.mine.sources, valid[group]
+            attention,
+            model.kv_head,
+            mining.saes,
+            numbers,
+            places,
+            job.mine.sources,
+            valid[group],
         )
-        for layer, (which, one) in parts.items():
-            for name, values in {"row": which, **one._asdict()}.items():
+        for layer, one in attention.items():
+            means = heads.context_means(one.pattern, tokens[group], valid[group])
+            found.setdefault(f"{layer}/heads", []).append(means)
+        for layer, (which, given) in parts.items():
+            for name, values in {"row": which, **given._asdict()}.items():
                 found.setdefault(f"{layer}/{name}", []).append(values)
         reporter.advance(tokens[group].numel())
     return {name: np.concatenate(values) for name, values in found.items()}
@@ -209,8 +229,9 @@ def _tables_of(
 def _forming(examples: Examples) -> NDArray[Any]:
     """Which examples form labels; the others, spread evenly over activations, judge them."""
     kind = examples.chosen.kind
-    every_other_top = (kind == KINDS.index("top")) & (examples.rank % 2 == 0)
-    return every_other_top | (kind == KINDS.index("random"))
+    every_other_top: NDArray[Any] = (kind == KINDS.index("top")) & (examples.rank % 2 == 0)
+    forming: NDArray[Any] = every_other_top | (kind == KINDS.index("random"))
+    return forming
 
 
 def _facts(corpus: Corpus, examples: Examples, words: NDArray[Any], start: int) -> Facts:

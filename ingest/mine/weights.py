@@ -94,4 +94,4 @@ def _nearest_in(
 
 def _written(model: LanguageModel, layer: int, sae: Sae) -> torch.Tensor:
     """What each feature writes into the residual stream per unit, `[feature, d_model]`."""
-    return sae.w_dec @ model.w_o(layer).flatten(0, 1)
+    return model.writes(layer, sae.w_dec)

@@ -205,7 +205,8 @@ def _resumed(path: Path, stream: Stream, sae: SaePart) -> State | None:
     device = stream.model.device
     with safe_open(path, "pt", device=device) as file:
         told: dict[str, Any] = json.loads(file.metadata()["state"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        # Copies are aligned as fresh tensors are; products over others round differently.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     params = Params(*(tensors[name] for name in Params._fields))
     state = State(params, Scale(tensors["mean"], tensors["factor"]), _betas(sae))
     state.step, state.place = told["step"], Place(*told["place"])

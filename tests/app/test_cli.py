@@ -90,6 +90,23 @@ def test_sql_takes_parameters(atlas):
     assert (code, out.split()) == (0, ["id", "toy/1-t"])
 
 
+def test_notes_go_out_and_come_back(atlas, tmp_path):
+    from atlas.api import Atlas
+    from atlas.note_types import Tag
+
+    with Atlas.open(tmp_path / "store") as opened:
+        opened.notes.add(Tag("toy/0-t/1", "odd"), "ada")
+    exported = atlas("notes", "export")[1]
+    assert '"odd"' in exported
+    (tmp_path / "notes.txt").write_text(exported)
+    (tmp_path / "other").mkdir()
+    assert atlas("notes", "import", str(tmp_path / "notes.txt"), "--store", "other")[0] == 2
+    other = str(tmp_path / "other")
+    assert atlas("notes", "import", str(tmp_path / "notes.txt"), "--store", other)[0] == 0
+    assert atlas("notes", "export", "--store", other)[1] == exported
+    assert atlas("notes", "upgrade")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -9,19 +9,37 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from app.web.url import AtHome, AtJump, AtFeature, AtHead, link
+from app.web.url import (
+    AtCollection,
+    AtCompare,
+    AtFeature,
+    AtHead,
+    AtHeads,
+    AtHome,
+    AtJump,
+    AtNotes,
+    AtRuns,
+    AtSae,
+    AtSql,
+    link,
+)
+from app.web.views.sql import written
 from atlas.api import Atlas
 from atlas.ids import HeadId
-from atlas.types import Query
+from atlas.types import PairQuery, Query
 from tests.browser.chrome import browser, served
 
 WIDTHS = (1440, 900)
+HEIGHT = "return document.querySelector('[data-testid=stMainBlockContainer]').offsetHeight"
 
 
 def pages(atlas: Atlas) -> dict[str, str]:
     """Name to relative URL of the pages worth looking at."""
     name = atlas.random_feature(seed=3)
-    row = atlas.feature(name).row
+    row_of = atlas.feature(name)
+    row = row_of.row
+    neighbour = row_of.neighbours[0].row.id if row_of.neighbours else name
+    recipe = atlas.cookbook()["features_of_head"]
     head = HeadId(name.sae.model, name.sae.layer, row.dfa_head or 0)
     dead = atlas.search(Query(dead=True, sort="density", descending=False, limit=1)).hits
     places = {
@@ -33,7 +51,22 @@ def pages(atlas: Atlas) -> dict[str, str]:
         "dead": AtFeature(dead[0].row.id),
         "head": AtHead(head),
         "head-weights": AtHead(head, "weights"),
-        "jump": AtJump("3.1"),
+        "jump": AtJump("1.1"),
+        "heads": AtHeads(),
+        "sae": AtSae(name.sae),
+        "compare": AtCompare(),
+        "compare-features": AtCompare(str(name), str(neighbour)),
+        "compare-heads": AtCompare(str(head), str(HeadId(head.model, head.layer, 0))),
+        "sql": AtSql(),
+        "sql-result": AtSql(
+            recipe.sql, {one.name: written(one.default) for one in recipe.parameters}
+        ),
+        "pairs": PairQuery(),
+        "pairs-found": PairQuery(distance_min=1, distance_max=1),
+        "runs": AtRuns(),
+        "run": AtRuns(row_of.run.id),
+        "notes": AtNotes(),
+        "collections": AtCollection(),
     }
     urls = {page: link(place, atlas.snapshot.name) for page, place in places.items()}
     return {**urls, "bad": "search?layer=x", "gone": "search?snapshot=000999"}
@@ -49,9 +82,7 @@ def shoot(store: Path, folder: Path, wanted: list[str], dark: bool = False) -> N
                 driver.set_window_size(width, 900)
                 driver.get(f"{at}/{urls[page]}")
                 settled(driver)
-                height = driver.execute_script(
-                    "return document.querySelector('[data-testid=stMainBlockContainer]').offsetHeight"
-                )
+                height = driver.execute_script(HEIGHT)
                 driver.set_window_size(width, min(5000, max(900, height + 140)))
                 time.sleep(0.3)
                 driver.save_screenshot(str(folder / f"{page}-{width}{'-dark' if dark else ''}.png"))

@@ -19,6 +19,7 @@ from atlas.types import Feature, FeatureRow, Neighbour, Query
 
 _EXACT = 1e-3
 """A residual above this says that the parts of an activation do not add up to it."""
+_FOLD = 10
 _NEIGHBOURS = (
     Column("feature"),
     Column("title"),
@@ -162,7 +163,15 @@ def _rest(feature: Feature, snapshot: str) -> Markup:
 def _neighbours(feature: Feature, snapshot: str) -> Markup:
     if not feature.neighbours:
         return empty("No neighbours.", "No other feature writes in nearly the same direction.")
-    return table(_NEIGHBOURS, (_line(feature.id, one, snapshot) for one in feature.neighbours))
+    lines = [_line(feature.id, one, snapshot) for one in feature.neighbours]
+    if len(lines) <= _FOLD:
+        return table(_NEIGHBOURS, lines)
+    return html(
+        "{}<details><summary>{} more</summary>{}</details>",
+        table(_NEIGHBOURS, lines[:_FOLD]),
+        len(lines) - _FOLD,
+        table(_NEIGHBOURS, lines[_FOLD:]),
+    )
 
 
 def _line(name: FeatureId, one: Neighbour, snapshot: str) -> tuple[object, ...]:

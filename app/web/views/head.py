@@ -18,6 +18,7 @@ from atlas.api import Atlas
 from atlas.ids import HeadId
 from atlas.types import Head, HeadBy, HeadFeature, HeadMetric, Model, Query
 
+_SHOWN = 40
 _WAYS: dict[HeadBy, str] = {"measured": "by measured share", "weights": "by weight share"}
 _KEY = Markup(
     '<span class="swatch src"></span>measured share: mean |DFA| of this head over that of all heads'
@@ -45,10 +46,11 @@ _FEATURES = (
 def render(atlas: Atlas) -> None:
     """The page of the head that the URL names."""
     place, snapshot = here.place(AtHead), atlas.snapshot.name
-    head = atlas.head(place.id, by=place.by)
+    head = atlas.head(place.id, _SHOWN, place.by)
     show(_crumbs(head, atlas.model(head.id.model), snapshot), _top(head, snapshot))
+    name = show_claims(atlas, head)
     show(_features(place, head, snapshot))
-    show_notes(atlas, head.id, lambda notes, name: show_claims(atlas, head, notes, name))
+    show_notes(atlas, head.id, name)
 
 
 def _crumbs(head: Head, model: Model, snapshot: str) -> Markup:
@@ -90,7 +92,7 @@ def _top(head: Head, snapshot: str) -> Markup:
 
 def _metrics(metrics: Sequence[HeadMetric]) -> Markup:
     if not metrics:
-        todo = html("Run <code>atlas study head-metrics</code>, then publish its bundle.")
+        todo = html("They come with a bundle that has <code>head_metric</code> rows.")
         return empty("No metrics of this head yet.", todo)
     return table(_METRICS, map(_metric, metrics))
 
@@ -113,11 +115,24 @@ def _features(place: AtHead, head: Head, snapshot: str) -> Markup:
     )
     return html(
         '<div class="row far"><h2>Features it writes</h2><span class="row">{}</span></div>'
-        '<p class="tiny soft">{}</p>{}',
+        '<p class="tiny soft">{}</p>{}{}',
         ways,
         _KEY,
         table(_FEATURES, (_feature(one, snapshot) for one in head.features)),
+        _more(place, head, snapshot),
     )
+
+
+def _more(place: AtHead, head: Head, snapshot: str) -> Markup:
+    if len(head.features) < _SHOWN:
+        return Markup("")
+    name = head.id
+    every = Query(
+        model=name.model, layer=name.layer, head=name.head, head_by=place.by, head_min=0.0,
+        sort="head_share",
+    )  # fmt: skip
+    words = "all features of the layer by its share →"
+    return html('<div class="row pages">{}</div>', a(every, words, snapshot, "button"))
 
 
 def _feature(one: HeadFeature, snapshot: str) -> Sequence[object]:

@@ -54,9 +54,7 @@ def _hero(atlas: Atlas) -> Markup:
 
 
 def _model(model: Model, saes: Sequence[Sae], snapshot: str) -> Markup:
-    grouped = (
-        "" if model.n_kv_heads == model.n_heads else f", {model.n_kv_heads} of them with own keys"
-    )
+    grouped = "" if model.n_kv_heads == model.n_heads else f", {model.n_kv_heads} key-value heads"
     return html(
         '<h2>{} <span class="small soft">{} · {} layers · {} heads a layer{} · {}</span></h2>{}',
         a(AtHeads(model=model.id), model.id, snapshot),
@@ -75,6 +73,6 @@ def _good(atlas: Atlas) -> Markup:
     best = next(iter(feature.examples), None)
     return html(
         '<h2>A feature to begin with <span class="small">{}</span></h2>{}',
-        html('<a href="./?snapshot={}" target="_self">another one</a>', snapshot),
+        html('<a href="./?snapshot={}">another one</a>', snapshot),
         card(feature.row, snapshot, best),
     )

@@ -91,11 +91,13 @@ def _chip(query: Query, name: str, snapshot: str) -> Markup:
 
 
 def _facets(query: Query, page: Page) -> Markup:
-    lists = ((name, page.facets.get(name, ())) for name in _FACETS)
+    lists = [(name, page.facets.get(name, ())) for name in _FACETS]
     return join(_facet(query, name, values, page.snapshot) for name, values in lists if values)
 
 
 def _facet(query: Query, name: str, values: Sequence[tuple[str, int]], snapshot: str) -> Markup:
+    if name == "layer":
+        values = sorted(values, key=lambda pair: int(pair[0]))
     lines = [
         html(
             '<li>{}<span class="n">{}</span></li>',
@@ -138,12 +140,12 @@ def _short(name: str, value: str) -> str:
 
 
 _BY = {"measured": "measured", "weights": "by weights"}
-_DISAGREE = {"": "any", "yes": "disagree", "no": "agree"}
-_DEAD = {"": "left out", "yes": "shown"}
+_DISAGREE = {"": "any", "true": "disagree", "false": "agree"}
+_DEAD = {"": "left out", "true": "shown"}
 
 
 def _filters(query: Query, snapshot: str) -> Markup:
-    disagree = {None: "", True: "yes", False: "no"}[query.disagree]
+    disagree = {None: "", True: "true", False: "false"}[query.disagree]
     of_head = [
         choice("head_by", "head's share", _BY, query.head_by, unset="measured"),
         box("head_min", "head gives at least", query.head_min),
@@ -159,7 +161,7 @@ def _filters(query: Query, snapshot: str) -> Markup:
         box("density_max", "density at most", query.density_max, "0.1"),
         box("tag", "tag", query.tag),
         choice("disagree", "weights and measurement", _DISAGREE, disagree, unset=""),
-        choice("dead", "features that never fired", _DEAD, "yes" if query.dead else "", unset=""),
+        choice("dead", "features that never fired", _DEAD, "true" if query.dead else "", unset=""),
         Markup("<button>Apply</button>"),
     )
 

@@ -9,13 +9,13 @@ from markupsafe import Markup
 from app.web.widgets.frame import empty
 from app.web.widgets.hits import name_of
 from app.web.widgets.html import a, a_id, html, join, show
-from app.web.widgets.notes import show_judged
+from app.web.widgets.notes import show_judged, show_title
 from app.web.widgets.queries import place_of
 from app.web.widgets.text import percent
 from app.web.widgets.write import attempt, key
 from atlas.api import Atlas
 from atlas.ids import FeatureId, parse
-from atlas.note_types import ROLES, Judged, NotesOn, RoleClaim, RoleEvidence, SavedQuery
+from atlas.note_types import ROLES, Judged, RoleClaim, RoleEvidence, SavedQuery
 from atlas.types import Head
 
 
@@ -24,18 +24,17 @@ def role_name(role: str) -> str:
     return role.replace("_", " ")
 
 
-def show_claims(atlas: Atlas, head: Head, notes: NotesOn, name: str) -> None:
-    """The claims about a head and the form for another one."""
-    left, right = st.columns(2, gap="large")
-    with left:
-        title = html("<h3>What people say it does</h3>")
-        none = empty("Nobody has said what this head does.", "Be the first: use the form.")
-        show(title, "" if notes.claims else none)
-        for judged in notes.claims:
-            show_judged(atlas, judged, _claim(atlas, judged), name)
-    with right:
-        show(html("<h3>Claim a role</h3>"))
+def show_claims(atlas: Atlas, head: Head) -> str:
+    """The claims about a head and the form for another one; gives the author's name."""
+    claims = atlas.notes.on(str(head.id)).claims
+    name = show_title("What people say it does")
+    if not claims:
+        show(empty("Nobody has said what this head does.", "Be the first: claim a role."))
+    for judged in claims:
+        show_judged(atlas, judged, _claim(atlas, judged), name)
+    with st.expander("Claim a role"):
         claim_form(atlas, head, name)
+    return name
 
 
 def _claim(atlas: Atlas, judged: Judged[RoleClaim]) -> Markup:

@@ -2,8 +2,9 @@
 // data comes once; the width is switched here. Text enters the page as text, never as HTML.
 
 const WIDTHS = [["±5", 5], ["±16", 16], ["whole", Infinity]];
+const NARROW = 5;
 const FLOOR = 0.05;
-let width = 5;
+let width = NARROW;
 
 // Log opacity, so that weak values are seen; full at the feature's maximum.
 const opacity = (value, scale) =>
@@ -66,13 +67,31 @@ function token(example, at, data) {
   return node;
 }
 
-function text(example, centre, data) {
-  const node = make("div", "text");
-  const first = Math.max(0, centre - width);
-  const last = Math.min(example.tokens.length - 1, centre + width);
-  if (first > 0) node.append("…");
+function tokens(kind, example, first, last, data) {
+  const node = make("div", kind);
   for (let at = first; at <= last; at++) node.append(token(example, at, data));
-  if (last < example.tokens.length - 1) node.append("…");
+  return node;
+}
+
+// In the narrow width the centres stand below each other, as in a concordance.
+function text(example, centre, data) {
+  const end = example.tokens.length - 1;
+  const [first, last] = [Math.max(0, centre - width), Math.min(end, centre + width)];
+  const [less, more] = [first > 0 ? "…" : "", last < end ? "…" : ""];
+  if (width > NARROW) {
+    const node = tokens("text", example, first, last, data);
+    node.prepend(less);
+    node.append(more);
+    return node;
+  }
+  const before = tokens("", example, first, centre - 1, data);
+  const after = tokens("", example, centre + 1, last, data);
+  before.prepend(less);
+  after.append(more);
+  const node = make("div", "text kwic");
+  for (const [kind, part] of [["before", before], ["centre", token(example, centre, data)], ["after", after]]) {
+    node.appendChild(make("div", kind)).append(part);
+  }
   return node;
 }
 

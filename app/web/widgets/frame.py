@@ -9,14 +9,15 @@ from markupsafe import Markup
 from app.web.url import AtCompare, AtHeads, AtHome, AtNotes, AtRuns, AtSql, Place, link
 from app.web.widgets.html import a, html, join, prose, show
 from atlas.errors import AtlasError
-from atlas.types import Query
+from atlas.types import PairQuery, Query
 
 _HERE = Path(__file__).parent
 _LINKS = st.components.v2.component(
     "atlas_links", js=(_HERE / "links.js").read_text(), isolate_styles=False
 )
 _PAGES: dict[str, Place] = {
-    "Search": Query(),
+    "Search": Query(sort="support"),
+    "Pairs": PairQuery(),
     "Heads": AtHeads(),
     "Compare": AtCompare(),
     "SQL": AtSql(),
@@ -33,8 +34,9 @@ def show_frame(here: str, snapshot: str) -> None:
         snapshot: the snapshot that is shown; empty while there is none.
     """
     st.html(_HERE / "style.css")
+    _LINKS(key="links")  # keeps links inside the app
     pages = [
-        a(place, name, snapshot, "here" if link(place) == here else "")
+        a(place, name, snapshot, "here" if link(place).split("?")[0] == here else "")
         for name, place in _PAGES.items()
     ]
     show(
@@ -52,14 +54,28 @@ def show_frame(here: str, snapshot: str) -> None:
 
 
 def show_newer(snapshot: str, newest: str, there: str) -> None:
-    """Say that the snapshot shown is not the newest; `there` is this page in the newest."""
+    """Say that the snapshot shown, if any, is not the newest; `there` is this page in that."""
+    words = html("This is snapshot <b>{}</b>, and there is a newer one: ", snapshot)
     show(
         html(
-            '<div class="notice"><p>This is snapshot <b>{}</b>. There is a newer one: '
-            '<a href="{}" target="_self">this page in {}</a>.</p></div>',
-            snapshot,
+            '<div class="notice"><p>{}<a href="{}">this page in {}</a></p></div>',
+            words if snapshot else "Go on with ",
             there,
             newest,
+        )
+    )
+
+
+def show_foot(snapshot: str, json: str) -> None:
+    """What ends a page: the snapshot, and the page's content as JSON where the API is served."""
+    as_json = html('<a href="{}" target="_blank">this page as JSON</a>', json) if json else ""
+    words = "The address of this page shows the same thing to anybody."
+    show(
+        html(
+            '<div class="foot"><span>snapshot {}</span><span>{}</span>{}</div>',
+            snapshot,
+            words,
+            as_json,
         )
     )
 
@@ -83,11 +99,13 @@ def empty(what: str, todo: str | Markup) -> Markup:
 
 
 def tell_browser(given: Mapping[str, Sequence[str]], replace: str, author: str = "") -> None:
-    """Keep links inside the app, go on from the URL `given` to `replace`, remember the author."""
+    """Go on from the URL `given` to `replace`, and remember the author in this browser."""
     seen = [(name, text) for name, texts in given.items() for text in texts]
-    _LINKS(data={"seen": seen, "replace": replace, "author": author}, key="links")
+    if replace or author:
+        _LINKS(data={"seen": seen, "replace": replace, "author": author}, key="told")
 
 
 def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
+    if text.split(" ")[0].isalpha():  # ids keep their letters
+        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "?", "!")) else text + "."

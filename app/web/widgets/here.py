@@ -7,12 +7,25 @@ import streamlit as st
 from app.web import url
 
 P = TypeVar("P")
-_GO = "go"
+_GO, _AT, _VISIT = "go", "at", "visit"
 
 
 def parameters() -> dict[str, list[str]]:
     """All parameters of the URL, repeated ones too."""
     return {name: st.query_params.get_all(name) for name in st.query_params}
+
+
+def arrive(page: str) -> None:
+    """Note that this page is drawn; a visit lasts until another page or other parameters."""
+    at = (page, parameters())
+    if st.session_state.get(_AT) != at:
+        st.session_state[_AT] = at
+        st.session_state[_VISIT] = visit() + 1
+
+
+def visit() -> int:
+    """The number of this visit: what a page keeps while somebody writes on it belongs to one."""
+    return int(st.session_state.get(_VISIT, 0))
 
 
 def place(kind: type[P]) -> P:

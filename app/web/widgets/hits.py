@@ -50,7 +50,7 @@ def card(
     name = name_of(row) if marked is None else _marked(marked)
     return html(
         '<div class="hit"><div><div class="row"><span class="title">{}</span>{}{}{}</div>'
-        '{}{}</div><div>{}</div><div class="nums">{}</div></div>',
+        '{}{}</div><div>{}<div class="nums">{}</div></div></div>',
         a_id(row.id, snapshot, name, "title"),
         a_id(row.id, snapshot, kind="id small"),
         support(row),
@@ -59,8 +59,8 @@ def card(
         snippet(best) if best else "",
         top_head(row, snapshot),
         html(
-            '<div title="share of tokens it fires on">fires on <b>{}</b></div>'
-            '<div title="largest activation">max <b>{}</b></div>',
+            '<span title="share of tokens it fires on">fires on <b>{}</b></span>'
+            '<span title="largest activation">max <b>{}</b></span>',
             density(row.density),
             sig(row.max_act),
         ),

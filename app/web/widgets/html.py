@@ -38,7 +38,7 @@ def html(template: str, *values: object, **named: object) -> Markup:
 def a(place: Place, text: str, snapshot: str, kind: str = "", title: str = "") -> Markup:
     """A link to another page of the same snapshot."""
     return html(
-        '<a class="{}" href="{}" target="_self"{}>{}</a>',
+        '<a class="{}" href="{}"{}>{}</a>',
         kind,
         link(place, snapshot),
         html(' title="{}"', title) if title else "",

@@ -10,7 +10,7 @@ function go(url, replace) {
 }
 
 function onClick(event) {
-  const link = event.target.closest?.('a[target="_self"][href]');
+  const link = event.target.closest?.('.stHtml a[href]:not([target])');
   if (!link || event.defaultPrevented || event.button !== 0) return;
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   const url = new URL(link.href);
@@ -30,11 +30,17 @@ function onSubmit(event) {
     if (field.value.trim() === "" || field.value === field.dataset.unset) url.searchParams.delete(name);
     else url.searchParams.set(name, field.value);
   }
+  url.search = url.search.replaceAll("%2F", "/");
   go(url);
 }
 
 function onChange(event) {
   event.target.closest?.("select[data-now]")?.form.requestSubmit();
+}
+
+function onKey(event) {
+  const isRun = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+  if (isRun) event.target.closest?.(".stHtml textarea")?.form.requestSubmit();
 }
 
 export default function ({ data }) {
@@ -43,7 +49,9 @@ export default function ({ data }) {
     document.addEventListener("click", onClick);
     document.addEventListener("submit", onSubmit);
     document.addEventListener("change", onChange);
+    document.addEventListener("keydown", onKey);
   }
+  if (!data) return;
   if (data.author) {
     const author = encodeURIComponent(data.author);
     document.cookie = `atlas_author=${author}; path=/; max-age=31536000; SameSite=Lax`;

@@ -3,7 +3,6 @@
 A note is changed, taken away or brought back on its own page, to which each of them links.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -29,28 +28,35 @@ from atlas.note_types import (
 )
 from atlas.types import Query
 
-Own = Callable[[NotesOn, str], None]
-"""Draws what only one kind of page has, from the notes and the author's name."""
 
+def show_notes(atlas: Atlas, target: Id, name: str | None = None) -> None:
+    """Everything people wrote about `target`, with forms to add to it.
 
-def show_notes(atlas: Atlas, target: Id, own: Own | None = None) -> None:
-    """Everything people wrote about `target`, with forms to add to it."""
+    `name` is the author's, where the page has asked for it already.
+    """
     notes = atlas.notes.on(str(target))
-    title, who = st.columns([4, 1], vertical_alignment="bottom")
-    with title:
+    if name is None:
+        name = show_title("Notes")
+    else:
         show(html("<h2>Notes</h2>"))
-    with who:
-        name = author()
-    if own:
-        own(notes, name)
-    if isinstance(target, FeatureId):
-        show_labels(atlas, notes, name)
-    left, right = st.columns(2, gap="large")
-    with left:
+    first, second, third = st.columns(3, gap="large")
+    with first:
+        if isinstance(target, FeatureId):
+            _labels(atlas, notes, name)
         _tags(atlas, notes, name)
-        _collections(atlas, notes, name)
-    with right:
+    with second:
         _comments(atlas, notes, name)
+    with third:
+        _collections(atlas, notes, name)
+
+
+def show_title(words: str) -> str:
+    """The title of the part where people write, with the field for their name, which it gives."""
+    title, who = st.columns([5, 1], vertical_alignment="bottom")
+    with title:
+        show(html("<h2>{}</h2>", words))
+    with who:
+        return author()
 
 
 def by(note: Note[Any], snapshot: str) -> Markup:
@@ -65,27 +71,24 @@ def by(note: Note[Any], snapshot: str) -> Markup:
     )
 
 
-def show_labels(atlas: Atlas, notes: NotesOn, name: str) -> None:
-    """People's labels of a feature with their votes, and a form for another one."""
-    left, right = st.columns(2, gap="large")
-    with left:
-        show(html("<h3>Labels by people</h3>{}", "" if notes.labels else _none()))
-        for judged in notes.labels:
-            content = judged.note.content
-            words = html('<span class="chip">{}</span> {}', SIDES[content.side], content.text)
-            show_judged(atlas, judged, words, name)
-    with right:
-        _label_form(atlas, notes.target, name)
+def _labels(atlas: Atlas, notes: NotesOn, name: str) -> None:
+    show(html("<h3>Labels by people</h3>{}", "" if notes.labels else _none()))
+    for judged in notes.labels:
+        content = judged.note.content
+        words = html('<span class="chip">{}</span> {}', SIDES[content.side], content.text)
+        show_judged(atlas, judged, words, name)
+    _label_form(atlas, notes.target, name)
 
 
 def _label_form(atlas: Atlas, target: str, name: str) -> None:
     form = key("label")
     with st.form(form, border=False):
-        text = st.text_input("Your label", key=f"{form}-text")
-        side = st.selectbox(
-            "It says", list(SIDES), format_func=SIDES.__getitem__, key=f"{form}-side"
-        )
-        sent = st.form_submit_button("Label")
+        text = st.text_input("New label", key=f"{form}-text")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            side = st.selectbox(
+                "of what", list(SIDES), format_func=SIDES.__getitem__, key=f"{form}-side"
+            )
+            sent = st.form_submit_button("Label")
     if sent:
         attempt("label", name, lambda: atlas.notes.add(HumanLabel(target, text, side), name))
 
@@ -182,7 +185,7 @@ def _collections(atlas: Atlas, notes: NotesOn, name: str) -> None:
     show(html("<h3>Collections it is in</h3><ul>{}</ul>", join(own) if own else _none()))
     every = {note.id: note.content.name for note in atlas.notes.every(Collection)}
     form = key("collect")
-    with st.form(form, border=False), st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.form(form, border=False):
         chosen = st.selectbox(
             "Collection",
             list(every),
@@ -193,7 +196,7 @@ def _collections(atlas: Atlas, notes: NotesOn, name: str) -> None:
             key=f"{form}-which",
         )
         why = st.text_input("Why it belongs there", key=f"{form}-why")
-        sent = st.form_submit_button("Add")
+        sent = st.form_submit_button("Put it in")
     if sent:
         member = Member(notes.target, why)
         attempt("collect", name, lambda: _collect(atlas, chosen or "", member, name))

@@ -1,0 +1,102 @@
+"""Runs: what was ingested, with which settings, and what is running now."""
+
+import json
+
+from markupsafe import Markup
+
+from app.web.url import AtRuns
+from app.web.widgets import here
+from app.web.widgets.evaluation import evaluations
+from app.web.widgets.frame import empty
+from app.web.widgets.html import a, html, join, show
+from app.web.widgets.runs import in_progress
+from app.web.widgets.table import Column, facts, table
+from app.web.widgets.text import count, duration, when
+from atlas import progress
+from atlas.api import Atlas
+from atlas.types import Run
+
+_COLUMNS = (
+    Column("run"),
+    Column("kind"),
+    Column("model"),
+    Column("corpus"),
+    Column("trained on", True, "tokens, repeats counted"),
+    Column("mined", True, "tokens"),
+    Column("took", True),
+    Column("device"),
+    Column("completed"),
+)
+
+
+def render(atlas: Atlas) -> None:
+    """All runs, or the one that the URL names."""
+    name = here.place(AtRuns).id
+    if name:
+        show(_one(atlas, atlas.run(name)))
+        return
+    snapshot = atlas.snapshot.name
+    running = in_progress(progress.read_all(atlas.store))
+    none = empty("Nothing is running.", "Start a job with `atlas ingest`; its progress shows here.")
+    show(
+        html('<h1 class="pagetop">Runs</h1><h2>Now</h2>{}', running or none),
+        html(
+            "<h2>In snapshot {}</h2>{}",
+            snapshot,
+            table(_COLUMNS, (_line(run, snapshot) for run in atlas.runs())),
+        ),
+        _refused(atlas),
+    )
+
+
+def _refused(atlas: Atlas) -> Markup:
+    if not atlas.refused:
+        return Markup("")
+    lines = join(html("<p>{}</p>", why) for why in atlas.refused)
+    return html(
+        '<div class="notice"><p><b>Newer snapshots cannot be served.</b></p>{}</div>', lines
+    )
+
+
+def _line(run: Run, snapshot: str) -> tuple[object, ...]:
+    return (
+        a(AtRuns(run.id), run.id, snapshot, "id"),
+        run.kind,
+        run.model,
+        run.corpus,
+        count(run.train_tokens),
+        count(run.mine_tokens),
+        duration(run.seconds),
+        run.device,
+        when(run.created_at),
+    )
+
+
+def _one(atlas: Atlas, run: Run) -> Markup:
+    snapshot = atlas.snapshot.name
+    saes = [sae for sae in atlas.saes() if sae.run == run.id]
+    known = facts(
+        (
+            ("kind", run.kind),
+            ("model", run.model),
+            ("corpus", html("{} <code class='soft'>{}</code>", run.corpus, run.corpus_sha256)),
+            ("tokens", f"{count(run.train_tokens)} trained on, {count(run.mine_tokens)} mined"),
+            ("contexts", f"of {run.context_length} tokens, started by: {run.bos}"),
+            ("positions", run.positions),
+            ("completed", f"{when(run.created_at)}, after {duration(run.seconds)} on {run.device}"),
+            ("software", ", ".join(f"{name} {version}" for name, version in run.versions.items())),
+            ("rows", ", ".join(f"{count(rows)} {name}" for name, rows in run.counts.items())),
+            ("bundle", html("<code class='soft'>{}</code>", run.bundle_sha256)),
+        )
+    )
+    config = json.dumps(run.config, indent=2, ensure_ascii=False)
+    return html(
+        '<div class="crumbs pagetop">{} / {}</div><h1>{}</h1>{}<h2>SAEs</h2>{}'
+        '<h2>Settings</h2><pre class="sql">{}</pre>',
+        a(AtRuns(), "runs", snapshot),
+        run.id,
+        run.id,
+        known,
+        evaluations(saes, snapshot) if saes else empty("This run made no SAEs.", ""),
+        config,
+    )

@@ -1,0 +1,233 @@
+"""Every page on a real store: what it shows, what it says of nothing, what it refuses."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from app.web.main import VIEWS
+from app.web.url import PAGES
+from atlas.progress import Progress, write
+from tests.web.conftest import API, component, page, seen
+
+FEATURE, HEAD = "toy/1-t/0", "toy/L1H1"
+EVERY = {
+    "": {},
+    "search": {},
+    "pairs": {"distance_min": "1"},
+    "feature": {"id": FEATURE},
+    "head": {"id": HEAD},
+    "heads": {},
+    "sae": {"id": "toy/1-t"},
+    "compare": {"a": "toy/1-t/0", "b": "toy/1-t/3"},
+    "sql": {"query": "SELECT id FROM feature_card ORDER BY id"},
+    "runs": {},
+    "notes": {},
+    "collections": {},
+    "jump": {"q": "1.1"},
+}
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "a":
+            self.found.append(dict(attrs)["href"] or "")
+
+
+def links(test) -> list[str]:
+    parser = _Links()
+    parser.feed(seen(test))
+    return parser.found
+
+
+def test_every_page_has_a_url_and_a_view():
+    assert set(VIEWS) == set(PAGES) == set(EVERY)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_link_of_every_page_keeps_the_snapshot(store, name):
+    test = page(store, name, **EVERY[name])
+    inside = [link for link in links(test) if not link.startswith(API)]
+    assert inside
+    assert [link for link in inside if "snapshot=000001" not in link] == []
+
+
+def test_home_says_what_is_in_the_atlas(store):
+    html = seen(page(store, ""))
+    for words in ("toy/0-t", "FVU", "0.250", "90 %", "3.2000", "<b>10</b> live features"):
+        assert words in html
+
+
+def test_home_shows_a_run_in_progress(own):
+    import os
+    from datetime import UTC, datetime
+
+    folder = own / "bundles" / "run-9"
+    folder.mkdir(parents=True)
+    now = datetime.now(UTC)
+    write(
+        folder,
+        Progress(
+            "run-9", "running", "train", 250, 1000, "tokens", 50.0, 15.0, {}, os.getpid(), now
+        ),
+    )
+    html = seen(page(own, ""))
+    assert "run-9" in html
+    assert "250 of 1,000 tokens · 50 tokens/s, about 15 s left" in html
+
+
+def test_search_finds_a_word_and_says_why(store):
+    html = seen(page(store, "search", text="induction", layer="1"))
+    assert "<b>1 feature</b>" in html
+    assert "by <mark>induction</mark>" in html
+    assert "remove this filter" in html
+
+
+def test_search_without_a_match_says_what_to_do(store):
+    assert "Try fewer words" in seen(page(store, "search", text="zebra"))
+    assert "Search without the filters" in seen(page(store, "search", text="zebra", layer="1"))
+
+
+def test_search_pages_go_on(store):
+    first = page(store, "search", limit="4", sort="id", descending="false")
+    following = next(link for link in links(first) if "after=" in link)
+    assert "sort=id" in following
+    assert "limit=4" in following
+
+
+def test_a_feature_page_has_everything(store):
+    test = page(store, "feature", id=FEATURE)
+    html = seen(test)
+    for words in (
+        "predicts “ board” by induction", "9 of 12", "L1H1", "95 %", "exact, residual 1.0e-06",
+        "weights" , "Raises the logits of", "Neighbours", "toy/1-t/3", "0.80", "run-1", "skip 1",
+        "3,000 mined", f"{API}/features/toy/1-t/0?snapshot=000001", "120 of 3,000 tokens",
+    ):  # fmt: skip
+        assert words in html, words
+
+
+def test_examples_are_sent_once_with_exact_values(store):
+    data = json.loads(component(page(store, "feature", id=FEATURE), "atlas_examples"))
+    (top,) = data["groups"]
+    first = top["examples"][0]
+    assert (first["pos"], first["from"], first["act"]) == (6, 2, 8.0)
+    assert first["acts"] == [[6, 8.0]]
+    assert first["sources"] == [[2, 6.375, 1], [0, 2.125, 1]]
+    assert data["actScale"] == 8.0
+    assert data["texts"][first["tokens"][1]] == " the"
+    assert sum(first["heads"]) + first["bias"] == pytest.approx(first["act"], abs=1e-5)
+
+
+def test_a_dead_feature_says_so_and_shows_no_examples(store):
+    test = page(store, "feature", id="toy/1-t/5")
+    assert "This feature never fired" in seen(test)
+    assert [
+        c for c in test.get("bidi_component") if c.proto.component_name == "atlas_examples"
+    ] == []
+
+
+def test_disagreement_of_weights_and_measurement_is_flagged(store):
+    assert "weights say L1H0, measurement L1H1" in seen(page(store, "feature", id="toy/1-t/3"))
+
+
+def test_the_last_feature_has_no_next_one(store):
+    html = seen(page(store, "feature", id="toy/1-t/5"))
+    assert "← previous" in html
+    assert "next →" not in html
+
+
+def test_a_head_lists_its_features_both_ways(store):
+    measured, weights = (
+        seen(page(store, "head", id=HEAD, by=by)) for by in ("measured", "weights")
+    )
+    order = [html.index(f">{FEATURE}<") < html.index(">toy/1-t/3<") for html in (measured, weights)]
+    assert order == [True, True]
+    assert measured.index(">toy/1-t/3<") < measured.index(">toy/1-t/2<")
+    assert weights.index(">toy/1-t/2<") < weights.index(">toy/1-t/3<")
+    assert "No metrics of this head yet" in measured
+
+
+def test_heads_without_metrics_say_how_to_get_them(store):
+    html = seen(page(store, "heads"))
+    assert "atlas study head-metrics" in html
+    assert 'title="toy/L1H0">3<' in html
+
+
+def test_two_features_and_two_heads_compare(store):
+    html = seen(page(store, "compare", a="1-t/0", b="1-t/3"))
+    assert "0.800" in html
+    assert "0.15 apart" in html
+    assert "correlation" in seen(page(store, "compare", a="1.0", b="1.1"))
+
+
+def test_sql_runs_from_the_url_with_parameters(store):
+    query = "SELECT id, density FROM feature_card WHERE layer = $l ORDER BY id LIMIT 2"
+    html = seen(page(store, "sql", query=query, p_l="1"))
+    assert "<b>2 rows</b>" in html
+    assert 'href="feature?id=toy/1-t/0&amp;snapshot=000001"' in html
+    assert 'data-name="p_l" value="1"' in html
+
+
+def test_the_editor_stays_when_sql_is_wrong(store):
+    html = seen(page(store, "sql", query="SELEC 1"))
+    assert "SELEC 1</textarea>" in html
+    assert 'role="alert"' in html
+
+
+def test_the_jump_box_goes_where_it_can_and_searches_else(store):
+    one = json.loads(component(page(store, "jump", q="1.1"), "atlas_links"))
+    assert one["replace"] == "head?id=toy/L1H1&snapshot=000001"
+    words = json.loads(component(page(store, "jump", q="board members"), "atlas_links"))
+    assert words["replace"] == "search?text=board+members&snapshot=000001"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "words"),
+    [
+        ("search", {"layer": "x"}, "Layer is &#39;x&#39;"),
+        ("search", {"layer": "7"}, "No SAE on layer 7"),
+        ("search", {"after": "nonsense"}, 'role="alert"'),
+        ("feature", {"id": "toy/1-t/99"}, "toy/1-t has features 0 to 5"),
+        ("feature", {}, "The URL lacks id"),
+        ("head", {"id": "toy/L9H9"}, "No head toy/L9H9"),
+        ("sae", {"id": "toy/7-t"}, "No SAE toy/7-t"),
+        ("compare", {"a": "1.1", "b": "1-t/0"}, "of different kinds"),
+        ("compare", {"a": "nothing", "b": "1.1"}, "No feature or head"),
+        ("heads", {"metric": "charm"}, "No measure"),
+        ("notes", {"id": "0" * 32}, "No note"),
+        ("runs", {"id": "run-7"}, "No run"),
+        ("", {"snapshot": "latest"}, "Not a snapshot name"),
+        ("search", {"snapshot": "000009"}, "No snapshot 000009"),
+    ],
+)
+def test_a_bad_url_is_a_message_with_a_way_out(store, name, parameters, words):
+    assert words in seen(page(store, name, **parameters))
+
+
+def test_a_store_without_a_snapshot_says_which_command_to_run(tmp_path):
+    html = seen(page(tmp_path, ""))
+    assert "No atlas at" in html
+    assert "<code>atlas demo</code>" in html
+
+
+def test_an_older_permalink_shows_its_snapshot_and_names_the_newer(own, tmp_path):
+    from atlas.store.publish import publish
+    from tests.builders import a_bundle
+
+    publish(own, [a_bundle(tmp_path / "second", run="run-2").path])
+    html = seen(page(own, "feature", id=FEATURE, snapshot="000001"))
+    assert "run-1" in html
+    assert "This is snapshot <b>000001</b>" in html
+    assert "?id=toy/1-t/0&amp;snapshot=000002" in html
+    assert "run-2" in seen(page(own, "feature", id=FEATURE))
+
+
+def test_a_url_without_a_snapshot_gets_the_newest_ones_name(store):
+    told = json.loads(component(page(store, "feature", id=FEATURE), "atlas_links"))
+    assert told["replace"] == "?id=toy/1-t/0&snapshot=000001"
+    pinned = page(store, "feature", id=FEATURE, snapshot="000001")
+    assert component(pinned, "atlas_links") in ("", "null")
