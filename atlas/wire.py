@@ -100,11 +100,10 @@ def loads(kind: type[T], text: str | bytes) -> T:
     Raises:
         ValueError: the text is not JSON, or says something else.
     """
-    made: T = read(kind, json.loads(text))
-    return made
+    return read(kind, json.loads(text))
 
 
-def read(kind: Any, value: Any, *, strict: bool = False, where: str = "") -> Any:
+def read(kind: type[T], value: Any, *, strict: bool = False, where: str = "") -> T:
     """The value of type `kind` that a JSON value says.
 
     Args:
@@ -117,6 +116,11 @@ def read(kind: Any, value: Any, *, strict: bool = False, where: str = "") -> Any
     Raises:
         ValueError: it says something else; the message names the place.
     """
+    made: T = _read(kind, value, strict, where)
+    return made
+
+
+def _read(kind: Any, value: Any, strict: bool, where: str) -> Any:
     kind, bound = _resolved(kind)
     if kind is Any:
         return value
@@ -131,7 +135,7 @@ def read(kind: Any, value: Any, *, strict: bool = False, where: str = "") -> Any
         return _sequence(parts, value, strict, where)
     if origin is dict:
         _checked(isinstance(value, dict), value, "an object", where)
-        return {key: read(parts[1], one, strict=strict, where=key) for key, one in value.items()}
+        return {key: _read(parts[1], one, strict, key) for key, one in value.items()}
     return _scalar(kind, value, where)
 
 
@@ -141,7 +145,8 @@ def _resolved(kind: Any) -> tuple[Any, dict[Any, Any]]:
         return kind.__bound__, {}
     origin = get_origin(kind)
     if isinstance(origin, type) and is_dataclass(origin):
-        return origin, dict(zip(origin.__parameters__, get_args(kind), strict=True))  # type: ignore[attr-defined]
+        pairs = zip(origin.__parameters__, get_args(kind), strict=True)  # type: ignore[attr-defined]
+        return origin, {variable: part for variable, part in pairs if part is not Any}
     return kind, {}
 
 
@@ -156,9 +161,7 @@ def _object(kind: type, bound: dict[Any, Any], value: Any, strict: bool, where: 
     if missing:
         raise ValueError(f"{_under(where, missing[0])} is missing")
     given = {
-        one.name: read(
-            filled(one.kind, bound), value[one.name], strict=strict, where=_under(where, one.name)
-        )
+        one.name: _read(filled(one.kind, bound), value[one.name], strict, _under(where, one.name))
         for one in own
         if one.name in value
     }
@@ -193,7 +196,7 @@ def _one_of(kinds: tuple[Any, ...], value: Any, strict: bool, where: str) -> Any
     refusals = []
     for kind in kinds:
         try:
-            return read(kind, value, strict=strict, where=where)
+            return _read(kind, value, strict, where)
         except ValueError as error:
             refusals.append(error)
     raise refusals[0]
@@ -205,7 +208,7 @@ def _sequence(kinds: tuple[Any, ...], value: Any, strict: bool, where: str) -> t
         kinds = kinds[:1] * len(value)
     _checked(len(kinds) == len(value), value, f"a list of {len(kinds)}", where)
     return tuple(
-        read(kind, one, strict=strict, where=f"{where}[{n}]")
+        _read(kind, one, strict, f"{where}[{n}]")
         for n, (kind, one) in enumerate(zip(kinds, value, strict=True))
     )
 

@@ -51,10 +51,9 @@ def body_of(kind: type[T], wrong: Wrong) -> Callable[..., T]:
 
     def made(value: Annotated[Any, Depends(json_body(wrong))]) -> T:
         try:
-            found: T = wire.read(kind, value, strict=True)
+            return wire.read(kind, value, strict=True)
         except ValueError as error:
             raise wrong(str(error), "see /openapi.json") from error
-        return found
 
     return made
 

@@ -12,7 +12,7 @@ from app.http.errors import JSON
 from app.http.parameters import LARGEST, from_query, link
 from atlas import types, wire
 from atlas.api import Atlas
-from atlas.ids import FeatureId, Id
+from atlas.ids import FeatureId, Id, parse_feature
 from atlas.note_types import NotesOn
 from atlas.progress import Progress, read_all
 
@@ -68,7 +68,7 @@ class LinkedPairPage(types.PairPage):
 
 Search = Annotated[types.Query, Depends(from_query(types.Query))]
 Pairs = Annotated[types.PairQuery, Depends(from_query(types.PairQuery))]
-_LINKS = ("models", "runs", "saes", "search", "pairs", "random", "notes/recent", "progress", "docs")
+_LINKS = ("models", "runs", "saes", "search", "random", "cookbook", "schema", "progress", "docs")
 
 
 @router.get("/", responses=answers(Home))
@@ -160,6 +160,16 @@ def feature(model: str, sae: str, index: str, asked: OfBoth) -> Response:
     """Everything about one feature: what was measured and what people wrote."""
     found = asked.atlas.feature(f"{model}/{sae}/{index}")
     return asked.answer(FeaturePage(found, _notes_on(asked.atlas, found.id)))
+
+
+@router.get("/strongest", responses=answers(dict[str, types.Example]))
+def strongest(
+    asked: OfEvidence,
+    feature: Annotated[list[str], Query(max_length=100, description="May be repeated.")],
+) -> Response:
+    """The strongest example of several features by id; one that never fired has none."""
+    found = asked.atlas.strongest(parse_feature(name) for name in feature)
+    return asked.answer({str(name): example for name, example in found.items()})
 
 
 @router.get("/heads/{model}", responses=answers(tuple[types.HeadRow, ...]))

@@ -315,10 +315,9 @@ def collect(
 
 def _content(kind: type[notes.Content], values: Any) -> notes.Content:
     try:
-        made: notes.Content = wire.read(kind, values, strict=True, where="content")
+        return wire.read(kind, values, strict=True, where="content")
     except ValueError as error:
         raise NotesError(str(error), "see /openapi.json") from error
-    return made
 
 
 def _done(value: Any, status: int = 200, **headers: str) -> Response:

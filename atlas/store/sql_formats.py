@@ -19,6 +19,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from atlas.errors import QueryError
+from atlas.store.sql_reply import python_rows, unpacked
 from atlas.types import SqlResult
 
 Format = Literal["json", "ndjson", "csv", "parquet", "arrow"]
@@ -86,15 +88,42 @@ def to_csv(result: SqlResult) -> str:
 
 
 def to_arrow(result: SqlResult) -> bytes:
-    """An Arrow stream with the types as they came."""
-    return result.arrow
+    """An Arrow stream with the types as they came, citing itself in its metadata."""
+    table = _cited(result)
+    out = pa.BufferOutputStream()
+    with pa.ipc.new_stream(out, table.schema) as stream:
+        stream.write_table(table)
+    return bytes(out.getvalue())
 
 
 def to_parquet(result: SqlResult) -> bytes:
-    """A Parquet file with the types as they came."""
+    """A Parquet file with the types as they came, citing itself in its metadata."""
     out = io.BytesIO()
-    pq.write_table(pa.ipc.open_stream(result.arrow).read_all(), out, compression="zstd")
+    pq.write_table(_cited(result), out, compression="zstd")
     return out.getvalue()
+
+
+def _cited(result: SqlResult) -> pa.Table:
+    cited = {name: getattr(result, name) for name in _CITED}
+    table = pa.ipc.open_stream(result.arrow).read_all()
+    return table.replace_schema_metadata({_CITATION: _dumps(cited)})
+
+
+def from_arrow(stream: bytes) -> SqlResult:
+    """The result that `to_arrow` wrote. Raises QueryError when the stream is not sound."""
+    table = unpacked(stream)
+    try:
+        cited = json.loads((table.schema.metadata or {})[_CITATION.encode()])
+        types = tuple(cited.pop("types"))
+        return SqlResult(
+            tuple(table.column_names), types, python_rows(table), **cited, arrow=stream
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise QueryError(f"an Arrow stream that cites no query: {error!r}") from error
+
+
+_CITATION = "feature-atlas"
+_CITED = ("types", "truncated", "seconds", "snapshot", "query")
 
 
 FORMATS: dict[Format, tuple[Callable[[SqlResult], str | bytes], str]] = {
