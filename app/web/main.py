@@ -65,10 +65,16 @@ class Settings:
     """Where the query API answers; None where it is not served."""
 
 
-@st.cache_resource(max_entries=8, show_spinner=False, on_release=Atlas.close)
-def opened(store: str, notes: str | None, snapshot: str | None) -> Atlas:
-    """One handle per store and snapshot, shared by all sessions."""
-    return Atlas.open(store, snapshot, notes)
+@st.cache_resource(show_spinner=False)
+def opened(store: str, notes: str | None) -> Atlas:
+    """One handle per store, shared by all sessions."""
+    return Atlas.open(store, notes=notes)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def held(store: str, notes: str | None, snapshot: str) -> Atlas:
+    """The same, held at one snapshot: what one page shows is of one state."""
+    return opened(store, notes).at(snapshot)
 
 
 def show_page(name: str, settings: Settings) -> None:
@@ -76,12 +82,11 @@ def show_page(name: str, settings: Settings) -> None:
     st.set_page_config(page_title=_title(name), page_icon="🗺️", layout="wide")
     here.arrive(name)
     bar, given = st.container(), here.parameters()
-    newest = _told(lambda: opened(settings.store, settings.notes, None).snapshot.name)
+    where = settings.store, settings.notes
+    newest = _told(lambda: opened(*where).snapshot.name)
     atlas = None
     if newest is not None:
-        atlas = _told(
-            lambda: opened(settings.store, settings.notes, url.snapshot_of(given) or newest)
-        )
+        atlas = _told(lambda: held(*where, url.snapshot_of(given) or newest))
         shown = atlas.snapshot.name if atlas else ""
         if shown != newest:
             show_newer(shown, newest, url.moved(given, newest))

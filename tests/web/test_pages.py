@@ -232,3 +232,9 @@ def test_a_url_without_a_snapshot_gets_the_newest_ones_name(store):
     assert told["replace"] == "?id=toy/1-t/0&snapshot=000001"
     pinned = page(store, "feature", id=FEATURE, snapshot="000001")
     assert component(pinned, "atlas_links") in ("", "null")
+
+
+def test_reading_makes_no_notes_file(own):
+    for name in ("feature", "head", "heads", "notes", "collections", "sql"):
+        seen(page(own, name, **EVERY[name]))
+    assert not (own / "notes.sqlite").exists()

@@ -10,6 +10,7 @@ from app.web.widgets.html import a, a_id, html, show
 from app.web.widgets.notes import by
 from app.web.widgets.table import Column, table
 from app.web.widgets.write import attempt, author, key
+from app.web.widgets.written import every
 from atlas.api import Atlas
 from atlas.errors import NotFound
 from atlas.ids import FeatureId, parse
@@ -33,7 +34,7 @@ def render(atlas: Atlas) -> None:
 
 def _all(atlas: Atlas) -> None:
     snapshot = atlas.snapshot.name
-    notes = atlas.notes.every(Collection)
+    notes = every(atlas, Collection)
     lines = (
         (
             a(AtCollection(note.id), note.content.name, snapshot),

@@ -17,6 +17,7 @@ from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.notes import show_notes
 from app.web.widgets.table import Column, table
 from app.web.widgets.text import count, sig
+from app.web.widgets.written import every
 from atlas.api import Atlas
 from atlas.errors import NotFound
 from atlas.ids import HeadId, ModelId
@@ -204,7 +205,7 @@ def _label_side(share: float) -> str:
 
 def _ranking(atlas: Atlas, heads: Sequence[HeadRow], measure: _Measure, snapshot: str) -> Markup:
     roles: dict[str, list[str]] = defaultdict(list)
-    for note in atlas.notes.every(RoleClaim):
+    for note in every(atlas, RoleClaim):
         if note.content.status != "withdrawn":
             roles[note.content.target].append(note.content.role)
     rows = [row for row in heads if measure.values.get(row.id)]

@@ -56,8 +56,9 @@ def render(atlas: Atlas) -> None:
 
 def _all(atlas: Atlas, place: AtNotes) -> None:
     snapshot = atlas.snapshot.name
-    changes = atlas.notes.recent(_RECENT, place.before)
-    tags = atlas.notes.tags_in_use()
+    notes = atlas.written
+    changes = notes.recent(_RECENT, place.before) if notes else ()
+    tags = notes.tags_in_use() if notes else ()
     chips = [a(Query(tag=one.name), f"{one.name} {one.targets}", snapshot, "chip") for one in tags]
     none = empty(
         "Nobody has written anything yet.",
@@ -126,7 +127,11 @@ def _exchange(atlas: Atlas) -> None:
     with left:
         show(html('<p class="small soft">All notes with their history, as one text file.</p>'))
         st.download_button(
-            "Export", atlas.notes.export, "notes.jsonl", "application/jsonl", on_click="ignore"
+            "Export",
+            lambda: atlas.notes.export(),
+            "notes.jsonl",
+            "application/jsonl",
+            on_click="ignore",
         )
     with right:
         name, form = author(), key("import")

@@ -15,6 +15,7 @@ from app.web.widgets.queries import place_of
 from app.web.widgets.table import Column, table
 from app.web.widgets.text import count, plain, sig
 from app.web.widgets.write import attempt, author, key
+from app.web.widgets.written import every
 from atlas.api import Atlas
 from atlas.errors import NotFound
 from atlas.ids import ModelId, parse
@@ -163,7 +164,7 @@ def _place(recipe: Recipe) -> AtSql:
 
 
 def _saved(atlas: Atlas, snapshot: str) -> Markup:
-    notes = atlas.notes.every(SavedQuery)
+    notes = every(atlas, SavedQuery)
     lines = (
         html(
             '<li>{} <span class="tiny soft">{}</span></li>',

@@ -13,6 +13,7 @@ from app.web.widgets.notes import show_judged, show_title
 from app.web.widgets.queries import place_of
 from app.web.widgets.text import percent
 from app.web.widgets.write import attempt, key
+from app.web.widgets.written import every, notes_on
 from atlas.api import Atlas
 from atlas.ids import FeatureId, parse
 from atlas.note_types import ROLES, Judged, RoleClaim, RoleEvidence, SavedQuery
@@ -26,7 +27,7 @@ def role_name(role: str) -> str:
 
 def show_claims(atlas: Atlas, head: Head) -> str:
     """The claims about a head and the form for another one; gives the author's name."""
-    claims = atlas.notes.on(str(head.id)).claims
+    claims = notes_on(atlas, str(head.id)).claims
     name = show_title("What people say it does")
     if not claims:
         show(empty("Nobody has said what this head does.", "Be the first: claim a role."))
@@ -78,7 +79,7 @@ def _target(name: str, snapshot: str) -> Markup:
 
 
 def _query(atlas: Atlas, note: str, snapshot: str) -> Markup:
-    saved = next((one.content for one in atlas.notes.every(SavedQuery) if one.id == note), None)
+    saved = next((one.content for one in every(atlas, SavedQuery) if one.id == note), None)
     if saved is None:
         return html('<span class="soft">that was taken away</span>')
     return a(place_of(saved), saved.name, snapshot)
@@ -105,7 +106,7 @@ def claim_form(atlas: Atlas, head: Head, name: str) -> None:
 
 def _evidence_fields(atlas: Atlas, head: Head, form: str) -> list[RoleEvidence]:
     titles = {str(one.row.id): f"{one.row.id.index}: {name_of(one.row)}" for one in head.features}
-    saved = {note.id: note.content.name for note in atlas.notes.every(SavedQuery)}
+    saved = {note.id: note.content.name for note in every(atlas, SavedQuery)}
     features = st.multiselect(
         "Evidence: features that show it",
         list(titles),

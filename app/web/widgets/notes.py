@@ -13,6 +13,7 @@ from app.web.widgets.html import a, html, join, show
 from app.web.widgets.labels import SIDES
 from app.web.widgets.text import when
 from app.web.widgets.write import attempt, author, key
+from app.web.widgets.written import every, notes_on
 from atlas.api import Atlas
 from atlas.ids import FeatureId, Id
 from atlas.note_types import (
@@ -34,7 +35,7 @@ def show_notes(atlas: Atlas, target: Id, name: str | None = None) -> None:
 
     `name` is the author's, where the page has asked for it already.
     """
-    notes = atlas.notes.on(str(target))
+    notes = notes_on(atlas, str(target))
     if name is None:
         name = show_title("Notes")
     else:
@@ -183,13 +184,13 @@ def _collections(atlas: Atlas, notes: NotesOn, name: str) -> None:
         for note in notes.collections
     ]
     show(html("<h3>Collections it is in</h3><ul>{}</ul>", join(own) if own else _none()))
-    every = {note.id: note.content.name for note in atlas.notes.every(Collection)}
+    known = {note.id: note.content.name for note in every(atlas, Collection)}
     form = key("collect")
     with st.form(form, border=False):
         chosen = st.selectbox(
             "Collection",
-            list(every),
-            format_func=lambda note: every.get(note, note),
+            list(known),
+            format_func=lambda note: known.get(note, note),
             index=None,
             placeholder="choose, or write a new name",
             accept_new_options=True,
@@ -203,7 +204,7 @@ def _collections(atlas: Atlas, notes: NotesOn, name: str) -> None:
 
 
 def _collect(atlas: Atlas, chosen: str, member: Member, name: str) -> None:
-    if chosen in {note.id for note in atlas.notes.every(Collection)}:
+    if chosen in {note.id for note in every(atlas, Collection)}:
         atlas.notes.collect(chosen, [member], name)
     else:
         atlas.notes.add(Collection(chosen, members=(member,)), name)

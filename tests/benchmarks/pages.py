@@ -1,0 +1,106 @@
+"""How quick pages are: their data, a first paint, a move: `python tests/benchmarks/pages.py STORE`.
+
+Loads feature pages in a headless Chromium whose cache is warm; prints medians and 95th percentiles.
+"""
+
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from app.web.url import AtFeature, link
+from app.web.widgets.examples import data_of
+from atlas.api import Atlas
+from atlas.ids import FeatureId
+from atlas.types import Query
+from tests.browser.chrome import browser, served
+from tests.browser.reader import Reader
+
+LOADS = 20
+WATCH = """
+window.seenAt = {};
+new MutationObserver(() => {
+  for (const [name, css] of [["title", ".stHtml h1"], ["examples", ".ex .one"]])
+    if (!window.seenAt[name] && document.querySelector(css))
+      requestAnimationFrame(() => { window.seenAt[name] ??= performance.now(); });
+}).observe(document, { childList: true, subtree: true });
+"""
+MOVE = """
+const done = arguments[arguments.length - 1], from = performance.now();
+const before = document.querySelector(".stHtml h1").closest(".two").textContent;
+const look = () => {
+  const now = document.querySelector(".stHtml h1")?.closest(".two").textContent;
+  if (now && now !== before) requestAnimationFrame(() => done(performance.now() - from));
+  else requestAnimationFrame(look);
+};
+[...document.querySelectorAll(".crumbs a")].find((a) => a.textContent.includes("next")).click();
+look();
+"""
+
+
+def figures(times: list[float]) -> str:
+    """Median and 95th percentile of milliseconds."""
+    times = sorted(times)
+    return f"p50 {statistics.median(times):6.0f} ms   p95 {times[int(0.95 * len(times))]:6.0f} ms"
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Milliseconds of one call."""
+    begun = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - begun)
+
+
+def main(store: Path) -> None:
+    """Measure and print."""
+    atlas = Atlas.open(store)
+    rng = random.Random(0)
+    saes = atlas.saes()
+    names = [FeatureId(sae.id, rng.randrange(sae.d_sae)) for sae in rng.choices(saes, k=LOADS)]
+    atlas.feature(names[0])
+    head = f"{saes[0].id.model}/L{saes[0].id.layer}H0"
+    jobs: dict[str, Callable[[FeatureId], object]] = {
+        "feature": lambda name: data_of(atlas.feature(name)),
+        "search": lambda _: atlas.strongest(
+            hit.row.id for hit in atlas.search(Query(sort="support")).hits
+        ),
+        "head": lambda _: atlas.head(head, 40),
+        "heads": lambda _: atlas.heads(saes[0].id.model),
+        "compare": lambda name: atlas.compare(name, names[0]),
+    }
+    for page, job in jobs.items():
+        print(f"data of {page:8}", figures([timed(lambda n=n, j=job: j(n)) for n in names]))
+    sizes = [len(json.dumps(data_of(atlas.feature(name)))) for name in names]
+    print(
+        f"examples of a feature: {statistics.median(sizes) / 1000:.0f} kB, at most {max(sizes) / 1000:.0f} kB"
+    )
+    in_browser(store, [link(AtFeature(name), atlas.snapshot.name) for name in names])
+
+
+def in_browser(store: Path, urls: list[str]) -> None:
+    """Full loads with a warm cache, then moves inside the app."""
+    with served(store) as site, browser() as driver:
+        reader = Reader(driver, site)
+        reader.open(urls[0])
+        driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+        seen: dict[str, list[float]] = {"title": [], "examples": []}
+        for url in urls:
+            reader.open(url)
+            for name, times in seen.items():
+                times.append(driver.execute_script(f"return window.seenAt.{name}") or float("nan"))
+        for name, times in seen.items():
+            print(f"load to {name:9}", figures([t for t in times if t == t]))
+        moves = []
+        for _ in range(LOADS):
+            moves.append(driver.execute_async_script(MOVE))
+            reader.settle()
+        print("move to next feature", figures(moves))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
