@@ -18,6 +18,7 @@ _QUIET = {
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
     "server.headless": "true",
+    "logger.hideWelcomeMessage": "true",
     "runner.magicEnabled": "false",
     "server.fileWatcherType": "none",
     "server.runOnSave": "false",

@@ -76,9 +76,8 @@ def main(store: Path) -> None:
     for page, job in jobs.items():
         print(f"data of {page:8}", figures([timed(lambda n=n, j=job: j(n)) for n in names]))
     sizes = [len(json.dumps(data_of(atlas.feature(name)))) for name in names]
-    print(
-        f"examples of a feature: {statistics.median(sizes) / 1000:.0f} kB, at most {max(sizes) / 1000:.0f} kB"
-    )
+    middle, most = statistics.median(sizes) / 1000, max(sizes) / 1000
+    print(f"examples of a feature: {middle:.0f} kB, at most {most:.0f} kB")
     in_browser(store, [link(AtFeature(name), atlas.snapshot.name) for name in names])
 
 

@@ -75,6 +75,9 @@ def pages(atlas: Atlas) -> dict[str, str]:
         "notes": AtNotes(),
         "collections": AtCollection(),
     }
+    if changes := atlas.notes.recent(100):
+        places["note"] = AtNotes(next(c.note for c in changes if c.kind == "role_claim"))
+        places["collection"] = AtCollection(next(c.note for c in changes if c.kind == "collection"))
     urls = {page: link(place, atlas.snapshot.name) for page, place in places.items()}
     return {**urls, "bad": "search?layer=x", "gone": "search?snapshot=000999"}
 

@@ -46,6 +46,11 @@ def _all(atlas: Atlas) -> None:
     )
     none = empty("No collections yet.", "Make one here, or add a feature to one on its page.")
     show(html('<h1 class="pagetop">Collections</h1>{}', table(_COLUMNS, lines) if notes else none))
+    with st.container(width=640):
+        _new(atlas)
+
+
+def _new(atlas: Atlas) -> None:
     name, form = author(), key("collection")
     with st.form(form):
         title = st.text_input("New collection", key=f"{form}-name")
@@ -79,7 +84,9 @@ def _one(atlas: Atlas, note: Note[Collection]) -> None:
             table(_MEMBERS, lines) if ids else none,
         )
     )
-    name, form = author(), key("member")
+    form = key("member")
+    with st.container(width=280):
+        name = author()
     with st.form(form), st.container(horizontal=True, vertical_alignment="bottom"):
         target = st.text_input("Add an id", key=f"{form}-id", placeholder="gpt2/5-att-kk/123")
         why = st.text_input("Why it belongs there", key=f"{form}-why")

@@ -7,15 +7,17 @@ from markupsafe import Markup
 from app.web.url import AtCompare, AtHead, AtHeads
 from app.web.widgets import here
 from app.web.widgets.bars import bar
-from app.web.widgets.claims import show_claims
+from app.web.widgets.claims import role_name, show_claims
 from app.web.widgets.frame import NO_METRICS, empty
 from app.web.widgets.hits import title
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.notes import show_notes
 from app.web.widgets.table import Column, table
 from app.web.widgets.text import count, density, fixed, percent
+from app.web.widgets.written import notes_on
 from atlas.api import Atlas
 from atlas.ids import HeadId
+from atlas.note_types import Judged, RoleClaim
 from atlas.types import Head, HeadBy, HeadFeature, HeadMetric, Model, Query
 
 _SHOWN = 40
@@ -47,7 +49,8 @@ def render(atlas: Atlas) -> None:
     """The page of the head that the URL names."""
     place, snapshot = here.place(AtHead), atlas.snapshot.name
     head = atlas.head(place.id, _SHOWN, place.by)
-    show(_crumbs(head, atlas.model(head.id.model), snapshot), _top(head, snapshot))
+    claims = notes_on(atlas, str(head.id)).claims
+    show(_crumbs(head, atlas.model(head.id.model), snapshot), _top(head, claims, snapshot))
     name = show_claims(atlas, head)
     show(_features(place, head, snapshot))
     show_notes(atlas, head.id, name)
@@ -69,7 +72,7 @@ def _crumbs(head: Head, model: Model, snapshot: str) -> Markup:
     )
 
 
-def _top(head: Head, snapshot: str) -> Markup:
+def _top(head: Head, claims: Sequence[Judged[RoleClaim]], snapshot: str) -> Markup:
     name, row = head.id, head.row
     measured = Query(model=name.model, layer=name.layer, head=name.head, sort="head_share")
     facts = (
@@ -79,15 +82,24 @@ def _top(head: Head, snapshot: str) -> Markup:
     )
     return html(
         '<div class="two"><div><p class="id soft">{}</p><h1>Layer {}, head {}</h1>'
+        '<div class="row chips">{}</div>'
         '<div class="figures">{}</div><p class="small">{}</p></div>'
         "<div><h3>Metrics</h3>{}</div></div>",
         str(name),
         name.layer,
         name.head,
+        join(map(_role, claims)),
         join(html("<span>{} <b>{}</b> {}</span>", *fact) for fact in facts),
         a(measured, "Search the features to which it gives at least a quarter", snapshot),
         _metrics(head.metrics),
     )
+
+
+def _role(judged: Judged[RoleClaim]) -> Markup:
+    claim = judged.note.content
+    kind = {"confirmed": "chip good", "withdrawn": "chip warn"}.get(claim.status, "chip")
+    words = f"claimed by {judged.note.author}: {judged.agree} agree, {judged.dispute} dispute"
+    return html('<span class="{}" title="{}"><b>{}</b></span>', kind, words, role_name(claim.role))
 
 
 def _metrics(metrics: Sequence[HeadMetric]) -> Markup:

@@ -1,6 +1,6 @@
 """Notes: what people wrote lately, in exchange with other stores, and every note's own page."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import streamlit as st
@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from app.web.url import AtCollection, AtNotes
 from app.web.widgets import here
-from app.web.widgets.claims import role_name
+from app.web.widgets.claims import evidence, role_name
 from app.web.widgets.frame import empty
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.table import Column, facts, table
@@ -25,6 +25,7 @@ from atlas.note_types import (
     HumanLabel,
     Note,
     RoleClaim,
+    RoleEvidence,
     SavedQuery,
     Tag,
     Vote,
@@ -39,7 +40,7 @@ _HISTORY = (
     Column("did"),
     Column("content"),
 )
-_RECENT = 50
+_RECENT, _WIDTH = 50, 640
 
 
 def render(atlas: Atlas) -> None:
@@ -110,7 +111,8 @@ def said(content: Content) -> str:
         case Tag(name=text) | HumanLabel(text=text) | Comment(text=text):
             return _short(text)
         case RoleClaim():
-            return _short(f"{role_name(content.role)}. {content.words}")
+            words = f": {content.words}" if content.words else ""
+            return _short(role_name(content.role) + words)
         case Vote():
             return _short(f"{content.choice} {content.reason}")
         case Collection(name=name) | SavedQuery(name=name):
@@ -166,17 +168,21 @@ def _one(atlas: Atlas, note_id: str) -> None:
             said(content) if content else "",
             gone,
             html("<p>on {}</p>", a_id(parse(about), snapshot)) if about else "",
-            _content(content) if content else "",
+            _content(atlas, content) if content else "",
             table(_HISTORY, (_version(one) for one in reversed(changes))),
         )
     )
     _change(atlas, last)
 
 
-def _content(content: Content) -> Markup:
+def _content(atlas: Atlas, content: Content) -> Markup:
+    """Every part of a note that says something."""
     hidden = ("target", "evidence", "members")
-    names = [name for name in content.__dataclass_fields__ if name not in hidden]
-    return facts((name, str(getattr(content, name))) for name in names)
+    named = [(one.name, getattr(content, one.name)) for one in fields(content)]
+    shown = [(name, str(value)) for name, value in named if value and name not in hidden]
+    links = content.evidence if isinstance(content, RoleClaim) else ()
+    lines = join(evidence(atlas, link) for link in links)
+    return html('{}<ul class="evidence small">{}</ul>', facts(shown), lines)
 
 
 def _version(change: Change) -> tuple[object, ...]:
@@ -186,9 +192,10 @@ def _version(change: Change) -> tuple[object, ...]:
 
 def _change(atlas: Atlas, last: Change) -> None:
     show(Markup("<h2>Change it</h2>"))
-    name = author()
-    if last.after is not None:
-        _edit(atlas, atlas.notes.get(last.note), name)
+    with st.container(width=_WIDTH):
+        name = author()
+        if last.after is not None:
+            _edit(atlas, atlas.notes.get(last.note), name)
     with st.container(horizontal=True):
         undone = st.button("Undo the last change", key="undo")
         removed = last.after is not None and st.button("Take it away", key="remove")
@@ -221,6 +228,23 @@ def _edit(atlas: Atlas, note: Note[Any], name: str) -> None:
         )
 
 
+def _evidence(claim: RoleClaim, form: str) -> tuple[RoleEvidence, ...]:
+    """The evidence that is kept, and one more thing where one is given."""
+    shown = [f"{link.target} {link.ref} {link.sentence}"[:80] for link in claim.evidence]
+    kept = st.multiselect(
+        "Evidence that stays",
+        list(range(len(shown))),
+        list(range(len(shown))),
+        format_func=shown.__getitem__,
+        key=f"{form}-kept",
+    )
+    links = tuple(claim.evidence[n] for n in kept)
+    with st.container(horizontal=True):
+        target = st.text_input("One more: its id", key=f"{form}-more")
+        sentence = st.text_input("What it shows", key=f"{form}-said")
+    return (*links, RoleEvidence("target", target, "", sentence)) if target.strip() else links
+
+
 def _fields(content: Content, form: str) -> Content:
     match content:
         case HumanLabel() | Comment():
@@ -233,7 +257,10 @@ def _fields(content: Content, form: str) -> Content:
             confidence = st.slider(
                 "Confidence", 0.0, 1.0, content.confidence, 0.05, key=f"{form}-confidence"
             )
-            return replace(content, status=status, words=words, confidence=confidence)
+            links = _evidence(content, form)
+            return replace(
+                content, status=status, words=words, confidence=confidence, evidence=links
+            )
         case Collection() | SavedQuery():
             title = st.text_input("Name", content.name, key=f"{form}-name")
             about = st.text_area("What it is", content.description, key=f"{form}-about")

@@ -334,7 +334,8 @@ def _step(atlas: Atlas, place: AtPrompt, step: Step) -> Markup:
     lines = (
         (*_piece(place, one, rows, snapshot), *_signed(one.value, most)) for one in step.pieces
     )
-    columns = (Column("what", width="16%"), Column("title"), *_SIGNED[1:])
+    gives, bars = _SIGNED[1], Column("", width="30%")
+    columns = (Column("what", width="16%"), Column("title"), gives, bars)
     return html(
         '<h2>What wrote <span class="tok">{}</span>, position {}</h2>'
         '<p class="small soft">It gives {}, of which {} by fixed biases. SAE errors make {} of what'

@@ -47,6 +47,8 @@ def render(atlas: Atlas) -> None:
         values = {name: scalar(text) for name, text in place.p.items()}
         result = atlas.sql(place.query, values, limit=_ROWS)
         show(_result(result))
+        if not result.rows:
+            show(empty("No row meets this query.", "Change its parameters or conditions."))
         _keep(atlas, place, result)
 
 

@@ -106,16 +106,17 @@ def show_judged(atlas: Atlas, judged: Judged[Any], words: Markup, name: str) -> 
         )
         for vote in judged.votes
     ]
-    show(
-        html(
-            '<div class="note"><div class="words">{}</div>{}'
-            '<ul class="evidence small soft">{}</ul></div>',
-            words,
-            by(note, atlas.snapshot.name),
-            join(votes),
+    with st.container(gap=None):
+        show(
+            html(
+                '<div class="note"><div class="words">{}</div>{}'
+                '<ul class="evidence small soft">{}</ul></div>',
+                words,
+                by(note, atlas.snapshot.name),
+                join(votes),
+            )
         )
-    )
-    _vote_form(atlas, judged, name)
+        _vote_form(atlas, judged, name)
 
 
 def _vote_form(atlas: Atlas, judged: Judged[Any], name: str) -> None:
