@@ -31,7 +31,7 @@ cli = typer.Typer(
 notes_cli = typer.Typer(no_args_is_help=True, help="What people wrote: export, import, upgrade.")
 cli.add_typer(notes_cli, name="notes")
 # Tables in a file or a pipe are not folded to the width of a terminal that is not there.
-_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+_WIDTH = None if sys.stdout.isatty() else 160
 out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

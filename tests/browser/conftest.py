@@ -44,11 +44,21 @@ def site(chromium: None, store: Path) -> Iterator[str]:  # noqa: ARG001
         yield address
 
 
-@pytest.fixture
-def reader(site: str) -> Iterator["Reader"]:  # noqa: F821
-    """Somebody at a browser who has just opened the app."""
+@pytest.fixture(scope="session")
+def window(chromium: None) -> Iterator["Chrome"]:  # noqa: ARG001, F821
+    """The browser that all tests share."""
     from tests.browser.chrome import browser
-    from tests.browser.reader import Reader
 
     with browser() as driver:
-        yield Reader(driver, site)
+        yield driver
+
+
+@pytest.fixture
+def reader(window: "Chrome", site: str) -> "Reader":  # noqa: F821
+    """Somebody who never opened the app before."""
+    from tests.browser.reader import Reader
+
+    window.get("about:blank")
+    window.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    window.get_log("browser")
+    return Reader(window, site)

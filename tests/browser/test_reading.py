@@ -26,7 +26,7 @@ def test_a_token_tells_its_values_at_once(reader):
     for css, words in (
         (".ex .text .here", '" mat" position 6 activation +8.0000'),
         (".ex .text .from", '" cat" position 2 gives +6.3750, most by L1H1, 4 before'),
-        (".ex .act:not(.n)", "activation +8.0000 = L1H1 +8.0750 L1H0 +0.4250 bias −0.5000"),
+        (".ex .one .act", "activation +8.0000 = L1H1 +8.0750 L1H0 +0.4250 bias −0.5000"),
     ):
         ActionChains(reader.driver).move_to_element(reader.find(css)).perform()
         shown = " ".join(reader.find(".atlas-tip").text.split())

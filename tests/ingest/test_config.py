@@ -30,7 +30,7 @@ def test_changes_win_over_the_file(tmp_path):
         ("sae.layers=[1, 1]", r"layers \[1, 1\] name a layer twice"),
         ("sae.layers=[]", r"sae\.layers names no layer"),
         ("sae.set=a/b", r"set 'a/b' is no name"),
-        ("train.batch=999999999", r"train\.tokens = 520000 is less than train\.batch"),
+        ("train.batch=999999999", r"train\.tokens = 480000 is less than train\.batch"),
         ("positions.skip_first=127", r"leaves nothing of contexts"),
         ("name.x=1", r"unknown setting name\.x: name is a value"),
         ("nonsense", r"has no '='"),

@@ -153,7 +153,7 @@ def test_a_head_lists_its_features_both_ways(store):
 
 def test_heads_without_metrics_say_how_to_get_them(store):
     html = seen(page(store, "heads"))
-    assert "atlas study head-metrics" in html
+    assert "atlas ingest" in html
     assert 'title="toy/L1H0">3<' in html
 
 
