@@ -8,17 +8,15 @@ from app.http.notes import Kind
 from app.http.settings import Settings, Tokens, _hash
 from atlas.api import Atlas
 from atlas.note_types import KINDS, ROLES
-from atlas.store.publish import publish
 
 ANN = {"X-Author": "Ann"}
 LABEL = {"kind": "human_label", "content": {"target": "toy/1-t/0", "text": "next board"}}
 
 
 @pytest.fixture
-def client(bundle_path, tmp_path):
-    """A client of a store of this test's own."""
-    publish(tmp_path / "store", [bundle_path])
-    with Atlas.open(tmp_path / "store") as atlas:
+def client(store, tmp_path):
+    """A client of a store whose notes are this test's own."""
+    with Atlas.open(store, notes=str(tmp_path / "notes.sqlite")) as atlas:
         yield TestClient(make_app(atlas), "http://localhost", raise_server_exceptions=False)
 
 
