@@ -235,6 +235,7 @@ def test_a_url_without_a_snapshot_gets_the_newest_ones_name(store):
 
 
 def test_reading_makes_no_notes_file(own):
-    for name in ("feature", "head", "heads", "notes", "collections", "sql"):
+    for name in ("feature", "head", "heads", "notes", "collections"):
         seen(page(own, name, **EVERY[name]))
+    seen(page(own, "sql"))
     assert not (own / "notes.sqlite").exists()
