@@ -7,7 +7,7 @@ from app.web.widgets import here
 from app.web.widgets.bars import activations, head_bars, logits
 from app.web.widgets.examples import show_examples
 from app.web.widgets.frame import empty
-from app.web.widgets.hits import name_of
+from app.web.widgets.hits import name_of, support
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.labels import machine_labels
 from app.web.widgets.notes import show_notes
@@ -72,7 +72,8 @@ def _head(feature: Feature, snapshot: str) -> Markup:
 
 
 def _chips(feature: Feature, snapshot: str) -> list[Markup]:
-    row, chips = feature.row, []
+    row = feature.row
+    chips = [support(row)] if row.title_method else []
     if row.family:
         held = "" if feature.family_score is None else f" · {percent(feature.family_score)}"
         hint = "family by rule, with the share of examples that it explains"
