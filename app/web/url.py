@@ -85,6 +85,17 @@ class AtSql:
 
 
 @dataclass(frozen=True, slots=True)
+class AtPrompt:
+    """A text seen through the SAEs: what fires, one feature's sources, what wrote one of them."""
+
+    text: str = ""
+    model: str | None = None
+    pos: int | None = None
+    feature: FeatureId | None = None
+    src: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AtRuns:
     """All runs, or one."""
 
@@ -107,8 +118,8 @@ class AtCollection:
 
 
 Place = (
-    AtHome | AtJump | AtFeature | AtHead | AtHeads | AtSae | AtCompare | AtSql | AtRuns
-    | AtNotes | AtCollection | Query | PairQuery
+    AtHome | AtJump | AtFeature | AtHead | AtHeads | AtSae | AtCompare | AtPrompt | AtSql
+    | AtRuns | AtNotes | AtCollection | Query | PairQuery
 )  # fmt: skip
 P = TypeVar("P")
 
@@ -121,6 +132,7 @@ PAGES: dict[str, type] = {
     "heads": AtHeads,
     "sae": AtSae,
     "compare": AtCompare,
+    "prompt": AtPrompt,
     "sql": AtSql,
     "runs": AtRuns,
     "notes": AtNotes,

@@ -18,6 +18,7 @@ from app.web.url import (
     AtHome,
     AtJump,
     AtNotes,
+    AtPrompt,
     AtRuns,
     AtSae,
     AtSql,
@@ -29,6 +30,7 @@ from atlas.ids import HeadId
 from atlas.types import PairQuery, Query
 from tests.browser.chrome import browser, served
 
+PROMPT = "def main():\n    parser = argparse.ArgumentParser(prog='x')\n    parser.add"
 WIDTHS = (1440, 900)
 HEIGHT = "return document.querySelector('[data-testid=stMainBlockContainer]').offsetHeight"
 
@@ -57,6 +59,11 @@ def pages(atlas: Atlas) -> dict[str, str]:
         "compare": AtCompare(),
         "compare-features": AtCompare(str(name), str(neighbour)),
         "compare-heads": AtCompare(str(head), str(HeadId(head.model, head.layer, 0))),
+        "prompt": AtPrompt(),
+        "prompt-found": AtPrompt(PROMPT),
+        "prompt-position": AtPrompt(PROMPT, pos=6),
+        "prompt-trace": AtPrompt(PROMPT, feature=name),
+        "prompt-step": AtPrompt(PROMPT, feature=name, src=0),
         "sql": AtSql(),
         "sql-result": AtSql(
             recipe.sql, {one.name: written(one.default) for one in recipe.parameters}
@@ -90,7 +97,7 @@ def shoot(store: Path, folder: Path, wanted: list[str], dark: bool = False) -> N
 
 def settled(driver) -> None:
     """Wait until the script of the page has run."""
-    WebDriverWait(driver, 30).until(
+    WebDriverWait(driver, 120).until(
         lambda d: (
             d.find_elements(By.CSS_SELECTOR, ".top")
             and d.find_element(By.CSS_SELECTOR, ".stApp").get_attribute("data-test-script-state")

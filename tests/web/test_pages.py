@@ -20,6 +20,7 @@ EVERY = {
     "heads": {},
     "sae": {"id": "toy/1-t"},
     "compare": {"a": "toy/1-t/0", "b": "toy/1-t/3"},
+    "prompt": {},
     "sql": {"query": "SELECT id FROM feature_card ORDER BY id"},
     "runs": {},
     "notes": {},
@@ -148,12 +149,12 @@ def test_a_head_lists_its_features_both_ways(store):
     assert order == [True, True]
     assert measured.index(">toy/1-t/3<") < measured.index(">toy/1-t/2<")
     assert weights.index(">toy/1-t/2<") < weights.index(">toy/1-t/3<")
-    assert "No metrics of this head yet" in measured
+    assert "No metrics of this head" in measured
 
 
 def test_heads_without_metrics_say_how_to_get_them(store):
     html = seen(page(store, "heads"))
-    assert "atlas ingest" in html
+    assert "<code>atlas ingest</code> measures the heads" in html
     assert 'title="toy/L1H0">3<' in html
 
 

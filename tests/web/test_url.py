@@ -21,6 +21,7 @@ PLACES = [
     url.AtHeads("gpt2", "previous_token:corpus", "features"),
     url.AtSae(SAE),
     url.AtCompare("gpt2/L5H1", "gpt2/L5H6"),
+    url.AtPrompt("a\nb &=", pos=0, feature=FeatureId(SAE, 0), src=3),
     url.AtSql("SELECT 1 + $a & '%'\n-- $b=?", {"a": "1", "b": '"x=&y"'}),
     url.AtRuns("demo-1"),
     url.AtNotes(id="0" * 32),

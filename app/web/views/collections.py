@@ -1,21 +1,18 @@
 """Collections: named lists of features, heads and SAEs that people keep."""
 
-from collections.abc import Mapping
-
 import streamlit as st
-from markupsafe import Markup
 
 from app.web.url import AtCollection
 from app.web.widgets import here
 from app.web.widgets.frame import empty
-from app.web.widgets.hits import name_of
+from app.web.widgets.hits import name_of, rows_of
 from app.web.widgets.html import a, a_id, html, show
 from app.web.widgets.notes import by
 from app.web.widgets.table import Column, table
 from app.web.widgets.write import attempt, author, key
 from atlas.api import Atlas
 from atlas.errors import NotFound
-from atlas.ids import FeatureId, Id, parse
+from atlas.ids import FeatureId, parse
 from atlas.note_types import Collection, Member, Note
 
 _COLUMNS = (Column("collection"), Column("members", True), Column("what it is"), Column("by"))
@@ -60,9 +57,14 @@ def _all(atlas: Atlas) -> None:
 def _one(atlas: Atlas, note: Note[Collection]) -> None:
     snapshot, collection = atlas.snapshot.name, note.content
     ids = [parse(member.target) for member in collection.members]
-    titles = _titles(atlas, ids)
+    rows = rows_of(atlas, (one for one in ids if isinstance(one, FeatureId)))
+    titles = {one: name_of(row) for one, row in rows.items()}
     lines = (
-        (a_id(one, snapshot), titles.get(one, ""), member.sentence)
+        (
+            a_id(one, snapshot),
+            titles.get(one, "") if isinstance(one, FeatureId) else "",
+            member.sentence,
+        )
         for one, member in zip(ids, collection.members, strict=True)
     )
     none = empty("It has no members yet.", "Add them here, or on their own pages.")
@@ -83,12 +85,3 @@ def _one(atlas: Atlas, note: Note[Collection]) -> None:
         sent = st.form_submit_button("Add")
     if sent:
         attempt("member", name, lambda: atlas.notes.collect(note.id, [Member(target, why)], name))
-
-
-def _titles(atlas: Atlas, ids: list[Id]) -> Mapping[Id, Markup | str]:
-    """Titles of the features that this snapshot has."""
-    return {
-        one: name_of(atlas.feature(one).row)
-        for one in ids
-        if isinstance(one, FeatureId) and atlas.has(one)
-    }

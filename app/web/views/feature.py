@@ -2,7 +2,7 @@
 
 from markupsafe import Markup
 
-from app.web.url import AtCompare, AtFeature, AtHeads, AtRuns, AtSae
+from app.web.url import AtCompare, AtFeature, AtHeads, AtPrompt, AtRuns, AtSae
 from app.web.widgets import here
 from app.web.widgets.bars import activations, head_bars, logits
 from app.web.widgets.examples import show_examples
@@ -49,6 +49,7 @@ def _crumbs(feature: Feature, other: FeatureId, snapshot: str) -> Markup:
         ways.insert(0, a(AtFeature(FeatureId(of.id, index - 1)), "← previous", snapshot))
     if index + 1 < of.d_sae:
         ways.append(a(AtFeature(FeatureId(of.id, index + 1)), "next →", snapshot))
+    ways.append(a(AtPrompt(feature=feature.id), "own text", snapshot, title="try it on a text"))
     return html(
         '<div class="crumbs">{} / {} / <span>{}</span><span class="right">{}</span></div>',
         a(AtHeads(model=of.id.model), of.id.model, snapshot),

@@ -8,7 +8,7 @@ from app.web.url import AtCompare, AtHead, AtHeads
 from app.web.widgets import here
 from app.web.widgets.bars import bar
 from app.web.widgets.claims import show_claims
-from app.web.widgets.frame import empty
+from app.web.widgets.frame import NO_METRICS, empty
 from app.web.widgets.hits import title
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.notes import show_notes
@@ -92,8 +92,7 @@ def _top(head: Head, snapshot: str) -> Markup:
 
 def _metrics(metrics: Sequence[HeadMetric]) -> Markup:
     if not metrics:
-        todo = html("They come with a bundle that has <code>head_metric</code> rows.")
-        return empty("No metrics of this head yet.", todo)
+        return empty("No metrics of this head.", NO_METRICS)
     return table(_METRICS, map(_metric, metrics))
 
 

@@ -12,7 +12,7 @@ from app.web.widgets import here
 from app.web.widgets.bars import bar
 from app.web.widgets.claims import role_name
 from app.web.widgets.fields import choice, form
-from app.web.widgets.frame import empty
+from app.web.widgets.frame import NO_METRICS, empty
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.notes import show_notes
 from app.web.widgets.table import Column, table
@@ -117,8 +117,8 @@ def _top(
 
 def _no_metrics() -> Markup:
     return empty(
-        "No head metrics yet: heads are compared by the features they lead.",
-        "They come with a bundle that has `head_metric` rows, as every `atlas ingest` makes.",
+        "No head metrics: heads are compared by the features they lead.",
+        NO_METRICS,
     )
 
 

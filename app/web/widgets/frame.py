@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 from markupsafe import Markup
 
-from app.web.url import AtCompare, AtHeads, AtHome, AtNotes, AtRuns, AtSql, Place, link
+from app.web.url import AtCompare, AtHeads, AtHome, AtNotes, AtPrompt, AtRuns, AtSql, Place, link
 from app.web.widgets.html import a, html, join, prose, show
 from atlas.errors import AtlasError
 from atlas.types import PairQuery, Query
@@ -20,6 +20,7 @@ _PAGES: dict[str, Place] = {
     "Pairs": PairQuery(),
     "Heads": AtHeads(),
     "Compare": AtCompare(),
+    "Prompt": AtPrompt(),
     "SQL": AtSql(),
     "Notes": AtNotes(),
     "Runs": AtRuns(),
@@ -90,6 +91,9 @@ def show_error(error: AtlasError) -> None:
             hint,
         )
     )
+
+
+NO_METRICS = "`atlas ingest` measures the heads of the layers that its job names."
 
 
 def empty(what: str, todo: str | Markup) -> Markup:

@@ -1,7 +1,7 @@
 """Features in lists: cards with title, heads, numbers and the strongest example."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
@@ -9,6 +9,8 @@ from app.web.widgets.bars import top_head
 from app.web.widgets.html import a_id, html, join
 from app.web.widgets.text import density, percent, sig
 from app.web.widgets.tokens import snippet
+from atlas.api import Atlas
+from atlas.ids import FeatureId
 from atlas.types import Example, FeatureRow
 
 _SAID_BY_TITLE = ("title: ", "label: ")
@@ -23,6 +25,13 @@ def name_of(row: FeatureRow) -> str:
 def title(row: FeatureRow) -> Markup:
     """A feature's title, pale where it has none."""
     return html('<span class="{}">{}</span>', "" if row.title else "soft", name_of(row))
+
+
+def rows_of(atlas: Atlas, names: Iterable[FeatureId]) -> dict[FeatureId, FeatureRow]:
+    """The rows of those features that this snapshot has."""
+    evidence = atlas.evidence
+    keys = [evidence.key(name) for name in dict.fromkeys(names) if evidence.has(name)]
+    return {row.id: row for row in evidence.rows_of(keys)}
 
 
 def support(row: FeatureRow) -> Markup:

@@ -27,7 +27,7 @@ _COLUMNS = (
 def machine_labels(feature: Feature) -> Markup:
     """All labels, those of one labeller together, title first."""
     if not feature.labels:
-        return empty("No machine label.", "Write one below, or run `atlas label`.")
+        return empty("No machine label.", "Write one below, under Notes.")
     order = list(SIDES)
     by = list(dict.fromkeys(_maker(one) for one in feature.labels))
     labels = sorted(feature.labels, key=lambda one: (by.index(_maker(one)), order.index(one.side)))
