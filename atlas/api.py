@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from atlas import compare, people
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
 from atlas.prompt_types import Features
-from atlas.store import features, find, heads, pairs, snapshots
+from atlas.store import export, features, find, heads, pairs, snapshots
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
 from atlas.store.heads import FEATURES
@@ -217,6 +217,10 @@ class Atlas:
     def densities(self, name: str | SaeId) -> Bins:
         """Histogram of an SAE's feature densities."""
         return features.densities(self.evidence, name)
+
+    def export(self, name: str | SaeId, table: export.Table) -> export.Rows:
+        """All rows of one table about an SAE, read as they are taken."""
+        return export.rows(self.evidence, name, table)
 
     def feature(self, name: str | FeatureId) -> Feature:
         """Everything about one feature."""

@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from app.http import answer, docs, errors, evidence, notes, sql
+from app.http import answer, docs, errors, evidence, export, notes, sql
 from app.http.document import COMMITTED, ERRORS, document, text
 from app.http.guard import Guard
 from app.http.parameters import known_parameters, strict
@@ -44,7 +44,7 @@ def described() -> FastAPI:
         dependencies=[Depends(strict)],
         generate_unique_id_function=lambda route: route.name,
     )
-    for part in (evidence, notes, sql, docs):
+    for part in (evidence, export, notes, sql, docs):
         app.include_router(part.router)
     made = document(app)
     app.openapi = lambda: made  # type: ignore[method-assign]

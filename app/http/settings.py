@@ -18,6 +18,11 @@ class Tokens:
 
     authors: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, authors: Mapping[str, str]) -> "Tokens":
+        """Tokens from authors by token."""
+        return cls({_hash(token): author for token, author in authors.items()})
+
     def author(self, token: str) -> str | None:
         """Whose token this is; None for nobody's."""
         return self.authors.get(_hash(token))
@@ -68,14 +73,14 @@ def read_tokens(path: Path) -> Tokens:
                 f"{path}, line {number}: a token of {len(parts[0])} characters",
                 f"use {_SHORTEST_TOKEN} or more, such as `openssl rand -hex 16` gives",
             )
-        if _hash(parts[0]) in authors:
+        if parts[0] in authors:
             raise ConfigError(
                 f"{path}, line {number}: this token is there twice", "give each its own"
             )
-        authors[_hash(parts[0])] = parts[1].strip()
+        authors[parts[0]] = parts[1].strip()
     if not authors:
         raise ConfigError(f"the token file {path} names nobody", "write lines of: TOKEN Name")
-    return Tokens(authors)
+    return Tokens.of(authors)
 
 
 def _hash(token: str) -> str:

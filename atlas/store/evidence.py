@@ -4,13 +4,14 @@ Nothing here changes after a snapshot is opened, so one `Evidence` serves any nu
 every query runs on a cursor of its own.
 """
 
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from atlas.errors import NotFound, StoreError
 from atlas.ids import FeatureId, Id, ModelId, SaeId, parse_feature, parse_sae
@@ -61,22 +62,28 @@ class Evidence:
         Raises:
             StoreError: the snapshot's file is damaged, or memory ran out.
         """
-        with closing(self._con.cursor()) as cursor:
-            try:
-                for name, table in (tables or {}).items():
-                    cursor.register(name, table)
-                cursor.execute(sql, values)
-                names = [column[0] for column in cursor.description or ()]
-                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-            except (
-                duckdb.IOException,
-                duckdb.OutOfMemoryException,
-                duckdb.FatalException,
-            ) as error:
-                raise StoreError(
-                    f"snapshot {self.snapshot.name} cannot be read: {str(error).splitlines()[0]}",
-                    "remove it, or restore it from a backup; older snapshots are still there",
-                ) from error
+        with closing(self._con.cursor()) as cursor, self._readable():
+            for name, table in (tables or {}).items():
+                cursor.register(name, table)
+            cursor.execute(sql, values)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def batches(self, sql: str, rows: int, **values: Any) -> Iterator[pa.RecordBatch]:
+        """Rows of a query, so many at a time, read as they are taken. Raises as `query`."""
+        with closing(self._con.cursor()) as cursor, self._readable():
+            yield from cursor.execute(sql, values).to_arrow_reader(rows)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Turn what DuckDB raises for a damaged file into what a user can act on."""
+        try:
+            yield
+        except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException) as error:
+            raise StoreError(
+                f"snapshot {self.snapshot.name} cannot be read: {str(error).splitlines()[0]}",
+                "remove it, or restore it from a backup; older snapshots are still there",
+            ) from error
 
     def describe(self) -> tuple[TablePage, ...]:
         """Every table that SQL sees, evidence and notes, with a sentence per column."""

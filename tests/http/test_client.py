@@ -6,7 +6,7 @@ import pytest
 import uvicorn
 
 from app.http.api import make_app
-from app.http.settings import Settings, Tokens, _hash
+from app.http.settings import Settings, Tokens
 from atlas.client import Client
 from atlas.errors import AtlasError, Conflict, NotesError, NotFound, QueryError, StoreError
 from atlas.ids import parse, parse_feature
@@ -19,7 +19,7 @@ TOKEN = "0123456789abcdef"
 @pytest.fixture(scope="module")
 def url(atlas):
     """Address of a server in this process; the token's author is Ann."""
-    app = make_app(atlas, Settings(tokens=Tokens({_hash(TOKEN): "Ann"})))
+    app = make_app(atlas, Settings(tokens=Tokens.of({TOKEN: "Ann"})))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()

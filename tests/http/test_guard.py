@@ -54,7 +54,7 @@ def test_beyond_loopback_writing_needs_tokens():
     with pytest.raises(ConfigError, match="everybody could write notes under any name"):
         checked("0.0.0.0", Settings())
     assert checked("0.0.0.0", Settings(read_only=True)).hosts == ("*",)
-    assert checked("0.0.0.0", Settings(tokens=Tokens({"x": "Ann"}))).hosts == ("*",)
+    assert checked("0.0.0.0", Settings(tokens=Tokens.of({"x": "Ann"}))).hosts == ("*",)
     assert checked("10.0.0.1", Settings(read_only=True, hosts=("a",))).hosts == ("a",)
     assert checked("127.0.0.1", Settings()) == Settings()
 

@@ -5,7 +5,7 @@ from starlette.testclient import TestClient
 
 from app.http.api import make_app
 from app.http.notes import Kind
-from app.http.settings import Settings, Tokens, _hash
+from app.http.settings import Settings, Tokens
 from atlas.api import Atlas
 from atlas.note_types import KINDS, ROLES
 
@@ -187,7 +187,7 @@ def test_a_form_of_another_web_page_cannot_write(client):
 
 
 def test_with_tokens_the_token_says_who_writes(atlas):
-    settings = Settings(tokens=Tokens({_hash("0123456789abcdef"): "Ann"}))
+    settings = Settings(tokens=Tokens.of({"0123456789abcdef": "Ann"}))
     client = TestClient(make_app(atlas, settings), "http://localhost")
     tag = {"kind": "tag", "content": {"target": "toy", "name": "t"}}
 

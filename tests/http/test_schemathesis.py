@@ -22,7 +22,7 @@ def app(atlas):
 
 
 @schema.parametrize()
-@settings(max_examples=4, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 def test_every_address_answers_as_its_document_says(case, app):
     case.call_and_validate(
         app=app, base_url="http://localhost", excluded_checks=[positive_data_acceptance]

@@ -1,0 +1,1 @@
+"""Files of other projects: written from an atlas, and read into bundles."""
