@@ -179,15 +179,21 @@ def show(
     id: Annotated[str, typer.Argument(help="gpt2/5-att/123, gpt2/L5H1, 5-att/123, 5.1, ...")],
     store: Store = HERE,
     examples: Annotated[int, typer.Option(help="Examples to print.")] = 6,
+    kind: Annotated[
+        str, typer.Option(help="top, interval, random, decile or near_miss, or all of them.")
+    ] = "top",
     as_json: AsJson = False,
 ) -> None:
     """Print a feature, a head, an SAE or a model."""
     from app import terminal
     from atlas.api import Atlas
+    from atlas.types import EXAMPLE_KINDS
 
+    if kind not in ("all", *EXAMPLE_KINDS):
+        raise QueryError(f"kind {kind!r} is not known", f"known: {', '.join(EXAMPLE_KINDS)}, all")
     with Atlas.open(store) as atlas:
         thing = terminal.look_up(atlas, id)
-    _print(thing, as_json, lambda: terminal.show_thing(out, thing, examples))
+    _print(thing, as_json, lambda: terminal.show_thing(out, thing, examples, kind))
 
 
 @cli.command()

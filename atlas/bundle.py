@@ -92,6 +92,7 @@ TABLES: dict[str, pa.Schema] = {
             "dead_window": _BIG,
             "weights": _TEXT,
             "weights_sha256": _TEXT,
+            "sink_norm": _DOUBLE,
         },
         "feature": {
             **_FEATURE_KEY,
@@ -165,6 +166,7 @@ TABLES: dict[str, pa.Schema] = {
             "other_feature": _INT,
             "cosine": _REAL,
             "jaccard": _REAL,
+            "fire_rank": _SHORT,
         },
         "label": {
             **_FEATURE_KEY,

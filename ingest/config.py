@@ -195,6 +195,10 @@ class MinePart(_Part):
     """Examples drawn from each interval; labels are judged on them and on every other top one."""
     random: Count = 10
     """Examples drawn from all firings."""
+    per_decile: Count = 1
+    """Examples drawn from each tenth of the firings, by activation."""
+    near_misses: Count = 5
+    """Places per feature that nearly fire, one per context."""
     sources: Count = 12
     """Source positions kept per example."""
     logits: Count = 12

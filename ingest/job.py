@@ -280,7 +280,8 @@ def _write_saes(
 ) -> None:
     weights = sha256_file(work.folder / WEIGHTS)
     rows = []
-    for layer, dead in zip(job.sae.layers, fitted.dead_share, strict=True):
+    sinks = fitted.limits.tolist()
+    for layer, dead, sink in zip(job.sae.layers, fitted.dead_share, sinks, strict=True):
         one, sae = evaluated[layer], fitted.saes[layer]
         rows.append(
             {
@@ -296,6 +297,7 @@ def _write_saes(
                 **one.to_columns(),
                 "dead_share": dead,
                 "dead_window": fitted.dead_window,
+                "sink_norm": sink if math.isfinite(sink) else None,
                 "weights": WEIGHTS,
                 "weights_sha256": weights,
             }

@@ -50,6 +50,7 @@ def sae(row: Row) -> Sae:
         d_sae=row["d_sae"],
         run=row["run"],
         evaluation=None if row["l0"] is None else _evaluation(row),
+        sink_norm=row["sink_norm"],
         alive=row["alive"],
         weights=row["weights"],
         weights_sha256=row["weights_sha256"],
