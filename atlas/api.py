@@ -2,15 +2,24 @@
 
 import random
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas import compare, people
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
+from atlas.label_types import (
+    JudgedScore,
+    LabelFailure,
+    LabelMethod,
+    ReviewItem,
+    ReviewReason,
+    ToEmbed,
+    Wanted,
+)
 from atlas.prompt_types import Features
-from atlas.store import export, features, find, heads, pairs, snapshots
+from atlas.store import export, features, find, heads, labels, pairs, snapshots
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
 from atlas.store.heads import FEATURES
@@ -234,6 +243,47 @@ class Atlas:
         """A feature worth looking at; another one each time unless a seed is given."""
         seed = random.getrandbits(32) if seed is None else seed
         return features.random_feature(self.evidence, seed)
+
+    def label_methods(self) -> tuple[LabelMethod, ...]:
+        """Ways of labelling compared: a row per method and scorer, best mean first."""
+        return labels.methods(self.evidence)
+
+    def judged(self, name: str | FeatureId) -> tuple[JudgedScore, ...]:
+        """Every single judgement behind the scores of a feature's labels."""
+        return labels.judged(self.evidence, name)
+
+    def label_failures(self, name: str | FeatureId) -> tuple[LabelFailure, ...]:
+        """What labellers could not do for a feature; the next run tries again."""
+        return labels.failures(self.evidence, name)
+
+    def review_queue(
+        self,
+        limit: int = 25,
+        sae: str | SaeId | None = None,
+        reason: ReviewReason | None = None,
+    ) -> tuple[ReviewItem, ...]:
+        """Features whose label, weights and measurement call for a person, most urgent first.
+
+        A feature that a person has given a title is left out until that title is disputed.
+        """
+        notes = self.written
+        contested = people.disputed(notes)
+        seen = people.titled(notes) - contested
+        return labels.review(self.evidence, limit, sae, reason, seen, contested)
+
+    def to_label(
+        self,
+        labeller: tuple[str, str | None, str | None],
+        scorers: Sequence[str],
+        saes: Sequence[SaeId] | None = None,
+    ) -> Iterator[Wanted]:
+        """Features that a labeller (method, model, prompt) has yet to do, most worth first."""
+        noted = people.noted(self.written)
+        return labels.wanted(self.evidence, labeller, scorers, saes, noted)
+
+    def to_embed(self, model: str) -> tuple[ToEmbed, ...]:
+        """Labels without a vector by this embedding model."""
+        return labels.to_embed(self.evidence, model)
 
     def heads(self, model: str) -> tuple[HeadRow, ...]:
         """All heads of a model."""

@@ -189,6 +189,9 @@ TABLES: dict[str, pa.Schema] = {
             "score_high": _REAL,
             "n": _INT,
             "judgements": _TEXT,
+            "deciles": _REALS,
+            "decile_n": _INTS,
+            "scored_by": _TEXT,
         },
         "label_failure": {**_LABEL_KEY, "step": _TEXT, "reason": _TEXT},
         "head": {"model": _TEXT, "layer": _INT, "head": _INT, "kv_head": _INT},
@@ -204,6 +207,7 @@ TABLES: dict[str, pa.Schema] = {
             "n": _BIG,
             "run": _TEXT,
         },
+        "label_embedding": {**_FEATURE_KEY, "model": _TEXT, "text": _TEXT, "vector": _REALS},
     }.items()
 }
 

@@ -142,6 +142,8 @@ class FeatureRow:
     dfa_share: float | None
     disagree: bool
     family: str | None
+    title_score: float | None = None
+    """Mean balanced accuracy of the title's label; None where it was not scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,8 @@ class Label:
     support: float | None
     interval: Interval | None
     n: int | None
+    rule: str | None = None
+    """The rule as JSON, where the label says what one says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +234,16 @@ class LabelScore:
     model: str | None
     prompt: str | None
     scorer: str
+    """detection, fuzzing or simulation."""
     score: float
+    """Balanced accuracy, or for simulation the correlation."""
     interval: Interval | None
     n: int
+    deciles: tuple[float | None, ...] = ()
+    """Share of the firings recognised per tenth of the activations, weak to strong."""
+    decile_n: tuple[int, ...] = ()
+    scored_by: str | None = None
+    """Who judged: prompt version and model, or rule."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,26 @@ _ORDER = {
     "label": "feature, side, method, model, prompt",
     "label_score": "feature, method, model, prompt, scorer",
     "label_failure": "feature, method, model, prompt, step",
+    "label_embedding": "feature, model",
 }
 _LABELS = ("label", "label_score", "label_failure")
 # What tells rows of a label table apart, beside the feature and the labeller.
 _LABEL_KEY = {"label": "", "label_score": "scorer", "label_failure": "step"}
 _OF_MODEL = {"model": "id", "vocab": "model", "head": "model"}
 _OF_RUN = {"run": "id", "context": "run", "head_metric": "run"}
+_FORGET_SAE = (
+    "DELETE FROM {table} WHERE sae IN (SELECT s.sae FROM sae s"
+    " WHERE s.id IN (SELECT DISTINCT sae FROM read_parquet($path)))"
+)
+# An embedding takes the place of the same model's for that feature, and of no other.
+_FORGET = {
+    "label_embedding": """
+    DELETE FROM label_embedding AS old USING (
+      SELECT s.sae AS number, b.feature, b.model
+      FROM read_parquet($path) b JOIN sae s ON s.id = b.sae) AS new
+    WHERE old.sae = new.number AND old.feature = new.feature AND old.model = new.model
+    """
+}
 _PLAIN = ("model", "vocab", "head", "head_metric")
 # Refused content, as against a full disk or a lack of memory.
 _UNFIT = (
@@ -199,11 +213,10 @@ def _forget_rows(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
             )
     for table in _ORDER:
         if path := _path(bundle, table):
-            _forget_labels(con, table, path) if table in _LABELS else con.execute(
-                f"DELETE FROM {table} WHERE sae IN (SELECT s.sae FROM sae s"
-                " WHERE s.id IN (SELECT DISTINCT sae FROM read_parquet($path)))",
-                {"path": path},
-            )
+            if table in _LABELS:
+                _forget_labels(con, table, path)
+            else:
+                con.execute(_FORGET.get(table, _FORGET_SAE.format(table=table)), {"path": path})
 
 
 def _forget_labels(con: duckdb.DuckDBPyConnection, table: str, path: str) -> None:
@@ -284,7 +297,7 @@ _INSERT = {
         table: f"INSERT INTO {table} BY NAME"
         " SELECT $number::SMALLINT AS sae, b.* EXCLUDE (sae) FROM read_parquet($path) b"
         " WHERE b.sae = $name ORDER BY {order}"
-        for table in ("feature", "feature_head", *_LABELS)
+        for table in ("feature", "feature_head", *_LABELS, *_FORGET)
     },
     "example": "INSERT INTO example BY NAME"
     " SELECT $number::SMALLINT AS sae, b.* EXCLUDE (sae) REPLACE (b.ctx + $offset AS ctx)"
