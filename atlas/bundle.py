@@ -208,6 +208,23 @@ TABLES: dict[str, pa.Schema] = {
             "run": _TEXT,
         },
         "label_embedding": {**_FEATURE_KEY, "model": _TEXT, "text": _TEXT, "vector": _REALS},
+        "joint_evaluation": {
+            "run": _TEXT,
+            "layers": _INTS,
+            "ce_clean": _DOUBLE,
+            "ce_sae": _DOUBLE,
+            "ce_zero": _DOUBLE,
+            "ce_mean": _DOUBLE,
+            "ce_sae_low": _DOUBLE,
+            "ce_sae_high": _DOUBLE,
+            "ce_zero_low": _DOUBLE,
+            "ce_zero_high": _DOUBLE,
+            "ce_mean_low": _DOUBLE,
+            "ce_mean_high": _DOUBLE,
+            "recovered_zero": _DOUBLE,
+            "recovered_mean": _DOUBLE,
+            "eval_tokens": _BIG,
+        },
     }.items()
 }
 

@@ -306,6 +306,11 @@ class LanguageModel:
 
 
 def _losses(logits: Tensor, tokens: Tensor) -> Tensor:
-    return torch.nn.functional.cross_entropy(
-        logits[:, :-1].float().flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
-    ).view(tokens.shape[0], -1)
+    """A few positions at a time: a whole batch of float32 logits does not fit a CPU's caches."""
+    few = 8 if logits.device.type == "cpu" else 4096
+    rows = [
+        torch.nn.functional.cross_entropy(some.float(), wanted, reduction="none")
+        for context, ids in zip(logits[:, :-1], tokens[:, 1:], strict=True)
+        for some, wanted in zip(context.split(few), ids.split(few), strict=True)
+    ]
+    return torch.cat(rows).view(tokens.shape[0], -1)

@@ -14,6 +14,7 @@ _KEYS = {
     "head": "model, layer, head",
     "vocab": "model, token",
     "context": "ctx",
+    "joint_evaluation": "run",
 }
 # Tables about features are checked for the SAEs that a bundle touched: the others are as they were.
 _KEYS_OF_SAE = {
@@ -41,6 +42,7 @@ _REFERENCES = (
     ("context", "run", "run"),
     ("head", "model", "model"),
     ("head_metric", "run", "run"),
+    ("joint_evaluation", "run", "run"),
 )
 # Every row about a feature must speak of a feature that its SAE has.
 _RANGE = (

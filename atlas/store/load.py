@@ -30,7 +30,7 @@ _LABELS = ("label", "label_score", "label_failure")
 # What tells rows of a label table apart, beside the feature and the labeller.
 _LABEL_KEY = {"label": "", "label_score": "scorer", "label_failure": "step"}
 _OF_MODEL = {"model": "id", "vocab": "model", "head": "model"}
-_OF_RUN = {"run": "id", "context": "run", "head_metric": "run"}
+_OF_RUN = {"run": "id", "context": "run", "head_metric": "run", "joint_evaluation": "run"}
 _FORGET_SAE = (
     "DELETE FROM {table} WHERE sae IN (SELECT s.sae FROM sae s"
     " WHERE s.id IN (SELECT DISTINCT sae FROM read_parquet($path)))"
@@ -44,7 +44,7 @@ _FORGET = {
     WHERE old.sae = new.number AND old.feature = new.feature AND old.model = new.model
     """
 }
-_PLAIN = ("model", "vocab", "head", "head_metric")
+_PLAIN = ("model", "vocab", "head", "head_metric", "joint_evaluation")
 # Refused content, as against a full disk or a lack of memory.
 _UNFIT = (
     duckdb.BinderException,
