@@ -222,12 +222,29 @@ def _finish(con: duckdb.DuckDBPyConnection, number: int, now: datetime) -> None:
     con.execute("DELETE FROM title")
     con.execute(
         """
-        INSERT INTO title
-        SELECT sae, feature, text, method, support FROM label WHERE side = 'title'
-        QUALIFY row_number() OVER (
-          PARTITION BY sae, feature
-          ORDER BY method = 'llm' DESC, support DESC NULLS LAST, method, model, prompt, text) = 1
-        ORDER BY sae, feature
+        INSERT INTO title BY NAME
+        WITH shown AS (
+          SELECT * FROM label WHERE side = 'title' QUALIFY row_number() OVER (
+            PARTITION BY sae, feature
+            ORDER BY method = 'llm' DESC, support DESC NULLS LAST, method, model, prompt, text) = 1
+        ), scored AS (
+          SELECT sae, feature, method, model, prompt, avg(score) AS score FROM label_score
+          GROUP BY ALL
+        )
+        SELECT l.sae, l.feature, l.text, l.method, l.support, s.score
+        FROM shown l LEFT JOIN scored s ON s.sae = l.sae AND s.feature = l.feature
+          AND s.method = l.method AND s.model IS NOT DISTINCT FROM l.model
+          AND s.prompt IS NOT DISTINCT FROM l.prompt
+        ORDER BY l.sae, l.feature
+        """
+    )
+    con.execute("DELETE FROM pair")
+    con.execute(
+        """
+        INSERT INTO pair BY NAME
+        SELECT sae, feature, rank, token, src_token, distance,
+          src_head[list_position(src_pos, (pos - distance)::SMALLINT)] AS head
+        FROM example WHERE kind = 'top' ORDER BY token, src_token, sae, feature, rank
         """
     )
     con.execute("COMMIT")

@@ -92,6 +92,7 @@ def feature_row(row: Row, sae_id: SaeId) -> FeatureRow:
         dfa_share=row["dfa_share"],
         disagree=row["disagree"],
         family=row["family"],
+        title_score=row["title_score"],
     )
 
 
