@@ -130,9 +130,16 @@ def search(
     head_by: Annotated[str, typer.Option(help="Head share: measured or weights.")] = "measured",
     head_min: Annotated[float, typer.Option(help="Least share of that head.")] = 0.25,
     family: Annotated[str | None, typer.Option(help="Only this feature family.")] = None,
+    role: Annotated[str | None, typer.Option(help="Only top heads claimed to have it.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only features with this tag.")] = None,
+    method: Annotated[str | None, typer.Option(help="Title by: tokens, llm or human.")] = None,
     density_min: Annotated[float | None, typer.Option(help="Least density.")] = None,
     density_max: Annotated[float | None, typer.Option(help="Largest density.")] = None,
     support_min: Annotated[float | None, typer.Option(help="Least support of the title.")] = None,
+    score_min: Annotated[float | None, typer.Option(help="Least score of the title.")] = None,
+    disagreement_min: Annotated[
+        float | None, typer.Option(help="Least distance of weights from measurement.")
+    ] = None,
     disagree: Annotated[
         bool | None, typer.Option("--disagree/--agree", help="Weights against measurement.")
     ] = None,
@@ -159,10 +166,15 @@ def search(
         head_by=head_by,  # type: ignore[arg-type]
         head_min=head_min,
         family=family,
+        role=role,
+        tag=tag,
+        method=method,
         density_min=density_min,
         density_max=density_max,
         support_min=support_min,
+        score_min=score_min,
         disagree=disagree,
+        disagreement_min=disagreement_min,
         dead=dead,
         sort=sort,  # type: ignore[arg-type]
         descending=not ascending,

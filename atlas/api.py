@@ -1,13 +1,13 @@
 """Class Atlas: the one object that pages, notebooks, the command line and the HTTP API hold."""
 
 import random
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas import compare, people
+from atlas.beside import Beside
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
 from atlas.label_types import (
     JudgedScore,
@@ -26,7 +26,7 @@ from atlas.store.heads import FEATURES
 from atlas.store.notes import Notes
 from atlas.store.reader import Reader, Still, open_store
 from atlas.store.recipes import Recipe, cookbook
-from atlas.store.sql import Parameters, SqlService
+from atlas.store.sql import Parameters
 from atlas.types import (
     Bins,
     Context,
@@ -64,7 +64,7 @@ class Atlas:
 
     def __init__(self, reader: Reader, notes: Path | str) -> None:
         self._reader = reader
-        self._beside = _Beside(notes)
+        self._beside = Beside(notes)
         self._explorers: dict[str | None, Explorer] = {}
 
     @classmethod
@@ -309,7 +309,8 @@ class Atlas:
     def search(self, query: Query) -> Page:
         """One page of the features that meet a query."""
         notes = self.written
-        page = find.find(self.evidence, query, people.said(notes, query))
+        said = people.said(notes, query, self._beside.marks())
+        page = find.find(self.evidence, query, said)
         return people.titled_page(notes, page)
 
     def pairs(self, query: PairQuery) -> PairPage:
@@ -334,36 +335,3 @@ class Atlas:
     def has(self, name: Id) -> bool:
         """Whether the atlas has this model, head, SAE or feature."""
         return self.evidence.has(name)
-
-
-class _Beside:
-    """What is opened beside the evidence: once for an Atlas and all that are held from it."""
-
-    def __init__(self, where: Path | str) -> None:
-        self._where = where
-        self._lock = threading.RLock()
-        self._notes: Notes | None = None
-        self._sql: SqlService | None = None
-
-    @property
-    def has_notes(self) -> bool:
-        return isinstance(self._where, str) or self._where.is_file()
-
-    @property
-    def notes(self) -> Notes:
-        with self._lock:
-            self._notes = self._notes or Notes.open(self._where)
-            return self._notes
-
-    @property
-    def sql(self) -> SqlService:
-        with self._lock:
-            self._sql = self._sql or SqlService(self.notes)
-            return self._sql
-
-    def close(self) -> None:
-        with self._lock:
-            for opened in (self._sql, self._notes):
-                if opened is not None:
-                    opened.close()
-            self._notes = self._sql = None
