@@ -19,7 +19,7 @@ from atlas.label_types import (
     Wanted,
 )
 from atlas.prompt_types import Features
-from atlas.store import export, features, find, heads, labels, pairs, snapshots
+from atlas.store import export, features, find, heads, labels, pairs, snapshots, studies
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
 from atlas.store.heads import FEATURES
@@ -27,6 +27,8 @@ from atlas.store.notes import Notes
 from atlas.store.reader import Reader, Still, open_store
 from atlas.store.recipes import Recipe, cookbook
 from atlas.store.sql import Parameters
+from atlas.store.studies import ROWS
+from atlas.study_types import StudyPage, StudyRow
 from atlas.types import (
     Bins,
     Context,
@@ -296,6 +298,14 @@ class Atlas:
     def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""
         return people.titled_head(self.written, heads.head(self.evidence, name, limit, by))
+
+    def studies(self) -> tuple[StudyRow, ...]:
+        """Every run of a study, newest first."""
+        return studies.studies(self.evidence)
+
+    def study(self, name: str, model: str | None = None, limit: int = ROWS) -> StudyPage:
+        """A run of a study, or a study's newest run, with `limit` rows of each of its tables."""
+        return studies.study(self.evidence, name, model, limit)
 
     def context(self, number: int) -> Context:
         """One text window of the mined corpus."""
