@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from atlas import compare, people
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
 from atlas.prompt_types import Features
-from atlas.store import export, features, find, heads, pairs, snapshots
+from atlas.store import export, features, find, heads, pairs, snapshots, studies
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
 from atlas.store.heads import FEATURES
@@ -18,6 +18,8 @@ from atlas.store.notes import Notes
 from atlas.store.reader import Reader, Still, open_store
 from atlas.store.recipes import Recipe, cookbook
 from atlas.store.sql import Parameters, SqlService
+from atlas.store.studies import ROWS
+from atlas.study_types import StudyPage, StudyRow
 from atlas.types import (
     Bins,
     Context,
@@ -246,6 +248,14 @@ class Atlas:
     def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""
         return people.titled_head(self.written, heads.head(self.evidence, name, limit, by))
+
+    def studies(self) -> tuple[StudyRow, ...]:
+        """Every run of a study, newest first."""
+        return studies.studies(self.evidence)
+
+    def study(self, name: str, model: str | None = None, limit: int = ROWS) -> StudyPage:
+        """A run of a study, or a study's newest run, with `limit` rows of each of its tables."""
+        return studies.study(self.evidence, name, model, limit)
 
     def context(self, number: int) -> Context:
         """One text window of the mined corpus."""

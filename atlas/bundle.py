@@ -206,6 +206,15 @@ TABLES: dict[str, pa.Schema] = {
 }
 
 
+STUDIED: dict[str, list[str]] = {
+    name: schema.names
+    for name, schema in TABLES.items()
+    if "run" in schema.names and name not in ("sae", "context")
+}
+"""Tables that studies write, with their columns: every row names its run. A table that also has
+`sae` is replaced SAE by SAE, any other run by run."""
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """One file of a bundle as its manifest lists it."""

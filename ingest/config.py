@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -155,6 +155,26 @@ class MinePart(_Part):
     """Contexts per unit of work; a stopped job goes on with the next unit."""
 
 
+class StudyPart(_Part):
+    """What every study is set by; each adds its own settings to these."""
+
+    device: str = "auto"
+    """cpu, cuda, cuda:N, or auto for CUDA when present."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Precision of the forward pass."""
+    batch_contexts: Count = 16
+    """Contexts per forward pass."""
+    corpus: CorpusPart = CorpusPart()
+    """The text; by default what the SAEs' run kept from training."""
+    tokens: Count = 40_000
+    """Tokens of held-out text to read."""
+    seed: int = 0
+    """Of everything that is drawn."""
+
+
+S = TypeVar("S", bound=StudyPart)
+
+
 class Job(_Part):
     """One ingest job."""
 
@@ -207,6 +227,21 @@ def make_job(content: Mapping[str, Any]) -> Job:
         raise _first_error(error) from error
 
 
+def make_study(kind: type[S], content: Mapping[str, Any], changes: Sequence[str] = ()) -> S:
+    """Settings of a study from nested values, with `a.b=value` changes on top.
+
+    Raises:
+        ConfigError: as `load_job`.
+    """
+    changed: dict[str, Any] = dict(content)
+    for change in changes:
+        _apply(changed, change)
+    try:
+        return kind.model_validate(_tuples(changed))
+    except ValidationError as error:
+        raise _first_error(error, kind) from error
+
+
 def presets() -> list[str]:
     """Names of the packaged job files."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
@@ -249,19 +284,21 @@ def _tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _first_error(error: ValidationError) -> ConfigError:
+def _first_error(error: ValidationError, root: type[_Part] | None = None) -> ConfigError:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return ConfigError(f"unknown setting {name}", f"known there: {_known(first['loc'])}")
+        return ConfigError(
+            f"unknown setting {name}", f"known there: {_known(first['loc'], root or Job)}"
+        )
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return ConfigError(f"{name}: {reason}" if name else reason)
     return ConfigError(f"{name} = {first['input']!r}: {reason[0].lower()}{reason[1:]}")
 
 
-def _known(location: tuple[int | str, ...]) -> str:
-    part: Any = Job
+def _known(location: tuple[int | str, ...], root: type[_Part]) -> str:
+    part: Any = root
     for step in location[:-1]:
         part = part.model_fields[str(step)].annotation
     return ", ".join(part.model_fields)
