@@ -51,15 +51,12 @@ def draws(n: int, words: Words, seed: int) -> list[Draw]:
     """`n` draws, templates in turn, three different names each."""
     source = random.Random(seed)  # noqa: S311
     names, places, objects = (list(one) for one in words[:3])
-    return [
-        Draw(
-            TEMPLATES[n % len(TEMPLATES)],
-            *source.sample(names, 3),
-            source.choice(places),
-            source.choice(objects),
-        )
-        for n in range(n)
-    ]
+    made = []
+    for number in range(n):
+        io, s, other = source.sample(names, 3)
+        template = TEMPLATES[number % len(TEMPLATES)]
+        made.append(Draw(template, io, s, other, source.choice(places), source.choice(objects)))
+    return made
 
 
 def spell(draw: Draw, family: Family) -> str:

@@ -7,14 +7,22 @@ from atlas.errors import ModelError
 
 Tokenise = Callable[[str], list[int]]
 
-NAMES = (
-    "Mary John Anne Tom Paul Jane Kate Mark Luke Rose James Sarah David Laura Peter Alice Robert"
-    " Emma Michael Lisa Daniel Anna Thomas Julia Richard Helen George Maria Steven Karen Andrew"
-    " Linda Kevin Susan Brian Nancy Jason Amy Scott Ruth Adam Grace Jack Rachel Simon Claire"
-).split()
-PLACES = "store park school garden house station office market church beach hospital museum".split()
-OBJECTS = "ball book ring cake drink letter key bag card box bottle phone flower ticket".split()
-CONJUNCTIONS = "and or but with alongside".split()
+
+def _listed(words: str) -> tuple[str, ...]:
+    return tuple(words.split())
+
+
+NAMES = _listed(
+    "Mary John Anne Tom Paul Jane Kate Mark Luke Rose James Sarah David Laura Peter Alice "
+    "Robert Emma Michael Lisa Daniel Anna Thomas Julia Richard Helen George Maria Steven "
+    "Karen Andrew Linda Kevin Susan Brian Nancy Jason Amy Scott Ruth Adam Grace Jack "
+    "Rachel Simon Claire"
+)
+PLACES = _listed(
+    "store park school garden house station office market church beach hospital museum"
+)
+OBJECTS = _listed("ball book ring cake drink letter key bag card box bottle phone flower ticket")
+CONJUNCTIONS = _listed("and or but with alongside")
 ORDERS = ("ABBA", "BABA")
 TEMPLATES = (
     "Then, {a} {c} {b} went to the {place}. {s} gave a {object} to",

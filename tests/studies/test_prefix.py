@@ -2,6 +2,9 @@
 
 import torch
 
+from atlas.api import Atlas
+from atlas.store.publish import publish
+from ingest.studies.names import STUDIES
 from ingest.studies.prefix_class import CLASSES, classify
 from ingest.studies.prefix_synthetic import score, sequences
 from ingest.studies.prefix_text import (
@@ -14,7 +17,8 @@ from ingest.studies.prefix_text import (
     prefix_lengths,
     same_as,
 )
-from tests.ingest.studies.planted import an_induction_model
+from ingest.studies.study import run_study
+from tests.studies.planted import an_induction_model
 
 
 def a_draw() -> torch.Generator:
@@ -110,3 +114,21 @@ def test_a_place_elsewhere_is_in_no_prefix():
     one = Break(0, 5, (an_event(0, 0), an_event(0, 1, dst=11)))
     drawn = {elsewhere(one, 1, torch.Generator().manual_seed(seed)) for seed in range(60)}
     assert drawn == {1, 6}
+
+
+def test_the_study_of_a_tiny_model_gives_every_head_a_class_and_says_its_sizes(store):
+    changes = ["sequences=6", "tokens=300", "events=3", "breaks=6", "threshold=0.15"]
+    bundle = run_study("prefix", STUDIES["prefix"], store, changes=changes)
+    publish(store, [bundle.path])
+    with Atlas.open(store) as atlas:
+        page = atlas.study("prefix", limit=2000)
+    found = {table.name: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+             for table in page.tables}  # fmt: skip
+    assert len(found["prefix_head"]) == 3 * 4
+    assert len(found["prefix_score"]) == 3 * 4 * 9 * 2
+    assert {row["n"] for row in found["prefix_score"]} == {6}
+    assert all(row["low"] <= row["value"] <= row["high"] for row in found["prefix_score"])
+    assert all(row["before"] > 0.15 for row in found["prefix_break"])
+    assert {row["control"] for row in found["prefix_break"]} >= {"random", "resample", "mean"}
+    assert {row["measure"] for row in found["prefix_feature"]} == {"distance", "one", "two"}
+    assert page.samples["synthetic sequences per length"] == 6

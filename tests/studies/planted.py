@@ -14,12 +14,10 @@ from torch import Tensor
 
 from atlas.model import LanguageModel, load
 
-WORDS = (
-    "<s> </s> , . Mary John Anne Tom Paul Jane Kate Mark Luke Rose Then When After While Once If "
-    "and or but with alongside went to the a gave store park school garden ball book ring cake It "
-    "was nice day while weather in at of had been walking offered handed decided give got spent "
-    "some time some long day they sat down passed arrived left worked first still"
-).split()
+WORDS = """<s> </s> , . Mary John Anne Tom Paul Jane Kate Mark Luke Rose Then When After While Once
+If and or but with alongside went to the a gave store park school garden ball book ring
+cake It was nice day while weather in at of had been walking offered handed decided give
+got spent some time some long day they sat down passed arrived left worked first still"""
 SIZE = 144
 """Tokens; those behind the words are letters and digits twice over."""
 CONTEXT = 48
@@ -27,7 +25,7 @@ CONTEXT = 48
 
 def words() -> list[str]:
     """Text of every token: specials, punctuation, words with a space before them and without."""
-    plain = list(dict.fromkeys(WORDS))
+    plain = list(dict.fromkeys(WORDS.split()))
     spaced = [f" {word}" for word in plain[4:]]
     both = plain[:4] + spaced + [word for word in plain if word[0].isupper()]
     return both + [f"x{n}" for n in range(SIZE - len(both))]
