@@ -3,9 +3,16 @@
 from collections.abc import Mapping
 
 from atlas.errors import NotFound
+from ingest.studies.prefix import PrefixSettings, prefix
 from ingest.studies.study import Kind
 
-STUDIES: Mapping[str, Kind] = {}
+STUDIES: Mapping[str, Kind] = {
+    "prefix": Kind(
+        "Induction of every head by prefix length, on random tokens and on text, prefixes broken.",
+        PrefixSettings,
+        prefix,
+    ),
+}
 """Name to study; the name is `run.kind` of its runs and what `atlas study` takes."""
 
 
