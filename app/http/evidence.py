@@ -68,7 +68,18 @@ class LinkedPairPage(types.PairPage):
 
 Search = Annotated[types.Query, Depends(from_query(types.Query))]
 Pairs = Annotated[types.PairQuery, Depends(from_query(types.PairQuery))]
-_LINKS = ("models", "runs", "saes", "search", "random", "cookbook", "schema", "progress", "docs")
+_LINKS = (
+    "models",
+    "runs",
+    "saes",
+    "search",
+    "prompt",
+    "random",
+    "cookbook",
+    "schema",
+    "progress",
+    "docs",
+)
 
 
 @router.get("/", responses=answers(Home))
