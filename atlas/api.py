@@ -1,7 +1,7 @@
 """Class Atlas: the one object that pages, notebooks, the command line and the HTTP API hold."""
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,8 +11,17 @@ from atlas import compare, people, prompt_search
 from atlas.beside import Beside
 from atlas.errors import ModelError
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
+from atlas.label_types import (
+    JudgedScore,
+    LabelFailure,
+    LabelMethod,
+    ReviewItem,
+    ReviewReason,
+    ToEmbed,
+    Wanted,
+)
 from atlas.prompt_types import Features, PromptSearch, RankBy
-from atlas.store import export, features, find, heads, pairs, snapshots
+from atlas.store import export, features, find, heads, labels, pairs, snapshots, studies
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
 from atlas.store.heads import FEATURES
@@ -20,6 +29,8 @@ from atlas.store.notes import Notes
 from atlas.store.reader import Reader, Still, open_store
 from atlas.store.recipes import Recipe, cookbook
 from atlas.store.sql import Parameters
+from atlas.store.studies import ROWS
+from atlas.study_types import StudyPage, StudyRow
 from atlas.types import (
     Bins,
     Context,
@@ -259,6 +270,47 @@ class Atlas:
         seed = random.getrandbits(32) if seed is None else seed
         return features.random_feature(self.evidence, seed)
 
+    def label_methods(self) -> tuple[LabelMethod, ...]:
+        """Ways of labelling compared: a row per method and scorer, best mean first."""
+        return labels.methods(self.evidence)
+
+    def judged(self, name: str | FeatureId) -> tuple[JudgedScore, ...]:
+        """Every single judgement behind the scores of a feature's labels."""
+        return labels.judged(self.evidence, name)
+
+    def label_failures(self, name: str | FeatureId) -> tuple[LabelFailure, ...]:
+        """What labellers could not do for a feature; the next run tries again."""
+        return labels.failures(self.evidence, name)
+
+    def review_queue(
+        self,
+        limit: int = 25,
+        sae: str | SaeId | None = None,
+        reason: ReviewReason | None = None,
+    ) -> tuple[ReviewItem, ...]:
+        """Features whose label, weights and measurement call for a person, most urgent first.
+
+        A feature that a person has given a title is left out until that title is disputed.
+        """
+        notes = self.written
+        contested = people.disputed(notes)
+        seen = people.titled(notes) - contested
+        return labels.review(self.evidence, limit, sae, reason, seen, contested)
+
+    def to_label(
+        self,
+        labeller: tuple[str, str | None, str | None],
+        scorers: Sequence[str],
+        saes: Sequence[SaeId] | None = None,
+    ) -> Iterator[Wanted]:
+        """Features that a labeller (method, model, prompt) has yet to do, most worth first."""
+        noted = people.noted(self.written)
+        return labels.wanted(self.evidence, labeller, scorers, saes, noted)
+
+    def to_embed(self, model: str) -> tuple[ToEmbed, ...]:
+        """Labels without a vector by this embedding model."""
+        return labels.to_embed(self.evidence, model)
+
     def heads(self, model: str) -> tuple[HeadRow, ...]:
         """All heads of a model."""
         return heads.heads(self.evidence, model)
@@ -270,6 +322,14 @@ class Atlas:
     def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""
         return people.titled_head(self.written, heads.head(self.evidence, name, limit, by))
+
+    def studies(self) -> tuple[StudyRow, ...]:
+        """Every run of a study, newest first."""
+        return studies.studies(self.evidence)
+
+    def study(self, name: str, model: str | None = None, limit: int = ROWS) -> StudyPage:
+        """A run of a study, or a study's newest run, with `limit` rows of each of its tables."""
+        return studies.study(self.evidence, name, model, limit)
 
     def context(self, number: int) -> Context:
         """One text window of the mined corpus."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from atlas.ids import FeatureId, HeadId, Id, SaeId
 
@@ -115,6 +115,8 @@ class Sae:
     run: str
     evaluation: Evaluation | None
     """None for an SAE that was imported and not evaluated."""
+    sink_norm: float | None
+    """Length of z beyond which positions were left out; None where none were."""
     alive: int
     """Features that fired at least once while mining."""
     weights: str
@@ -141,7 +143,7 @@ class FeatureRow:
     disagree: bool
     family: str | None
     title_score: float | None = None
-    """Mean score of the machine's title over its scorers; None where nothing scored it."""
+    """Mean balanced accuracy of the title's label; None where it was not scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +175,18 @@ class Source:
     head: int
 
 
-ExampleKind = Literal["top", "interval", "random", "near_miss"]
+ExampleKind = Literal["top", "interval", "random", "decile", "near_miss"]
+EXAMPLE_KINDS: tuple[ExampleKind, ...] = get_args(ExampleKind)
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One firing in its context."""
+    """One firing, or near miss, in its context."""
 
     feature: FeatureId
     kind: ExampleKind
     band: int | None
+    """Number of the interval or decile, from 0; None for the other kinds."""
     rank: int
     ctx: int
     pos: int
@@ -218,6 +222,8 @@ class Label:
     support: float | None
     interval: Interval | None
     n: int | None
+    rule: str | None = None
+    """The rule as JSON, where the label says what one says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,18 +234,31 @@ class LabelScore:
     model: str | None
     prompt: str | None
     scorer: str
+    """detection, fuzzing or simulation."""
     score: float
+    """Balanced accuracy, or for simulation the correlation."""
     interval: Interval | None
     n: int
+    deciles: tuple[float | None, ...] = ()
+    """Share of the firings recognised per tenth of the activations, weak to strong."""
+    decile_n: tuple[int, ...] = ()
+    scored_by: str | None = None
+    """Who judged: prompt version and model, or rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A feature that writes in nearly the same direction."""
+    """A feature that writes in nearly the same direction, or fires at the same places."""
 
     row: FeatureRow
     cosine: float
+    """Of what the two write; across layers, into the residual stream."""
     jaccard: float | None
+    """Places where both fire over places where either does; None where it was not counted."""
+    rank: int | None
+    """Order by cosine within its SAE, from 0; None where it is here for firing together."""
+    fire_rank: int | None
+    """Order by jaccard within its SAE, from 0; None where it is here for its direction."""
 
 
 @dataclass(frozen=True, slots=True)

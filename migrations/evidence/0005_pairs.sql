@@ -1,7 +1,4 @@
--- What publishing derives so that lists and pair searches stay quick: the title's score, token pairs.
-
-ALTER TABLE title ADD COLUMN score FLOAT;
-COMMENT ON COLUMN title.score IS 'Mean of label_score.score over the scorers that judged this label; NULL where none did';
+-- The token pairs of top examples, sorted so that pair search is quick; the title's score in feature_card.
 
 CREATE TABLE pair (
   sae SMALLINT, feature INTEGER, rank SMALLINT, token INTEGER, src_token INTEGER,
