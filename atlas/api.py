@@ -3,11 +3,13 @@
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atlas import compare, people
+from atlas import compare, people, prompt_search
 from atlas.beside import Beside
+from atlas.errors import ModelError
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
 from atlas.label_types import (
     JudgedScore,
@@ -18,7 +20,7 @@ from atlas.label_types import (
     ToEmbed,
     Wanted,
 )
-from atlas.prompt_types import Features
+from atlas.prompt_types import Features, PromptSearch, RankBy
 from atlas.store import export, features, find, heads, labels, pairs, snapshots, studies
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
@@ -35,6 +37,7 @@ from atlas.types import (
     Example,
     Feature,
     FeatureComparison,
+    FeatureRow,
     Head,
     HeadBy,
     HeadComparison,
@@ -176,6 +179,8 @@ class Atlas:
             NotFound: no such model, or several to choose from.
             ModelError: it cannot be loaded or does not decompose.
         """
+        if find_spec("torch") is None or find_spec("transformer_lens") is None:
+            raise ModelError("prompts need torch", "pip install 'feature-atlas[ingest]'")
         # Needs torch, which a host that only serves the store does without.
         from atlas.explore import open_explorer  # noqa: PLC0415
 
@@ -188,9 +193,28 @@ class Atlas:
             QueryError: the text is empty or too long.
             NotFound, ModelError: as `explorer`.
         """
+        return self._explored(model).features(text)
+
+    def fires_on(
+        self, text: str, model: str | None = None, limit: int = 25, by: RankBy = "relative"
+    ) -> PromptSearch:
+        """The features that fire most on a text, each where it is strongest. Raises as `prompt`."""
+        return self.ranked(self._explored(model).all_firings(text), limit, by)
+
+    def ranked(self, found: Features, limit: int = 25, by: RankBy = "relative") -> PromptSearch:
+        """The strongest features of a prompt whose firings are all listed. Raises QueryError."""
+        evidence, notes = self.evidence, self.written
+
+        def rows_of(names: Sequence[FeatureId]) -> tuple[FeatureRow, ...]:
+            return evidence.rows_of(evidence.key(name) for name in names)
+
+        searched = prompt_search.rank(found, rows_of, limit, by)
+        return people.titled_search(notes, searched)
+
+    def _explored(self, model: str | None) -> "Explorer":
         if model not in self._explorers:
             self._explorers[model] = self.explorer(model)
-        return self._explorers[model].features(text)
+        return self._explorers[model]
 
     def stats(self) -> Stats:
         """How much the atlas holds."""
