@@ -5,6 +5,7 @@ job that was stopped at any moment goes on when it is started again.
 """
 
 import fcntl
+import functools
 import json
 import math
 import os
@@ -23,7 +24,6 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError
 
-from atlas import model as models
 from atlas import progress
 from atlas.bundle import (
     MANIFEST,
@@ -43,7 +43,10 @@ from atlas.model import LanguageModel
 from ingest import corpus as corpora
 from ingest.config import Job
 from ingest.corpus import Corpus
-from ingest.mine.evidence import Mining, write_evidence
+from ingest.engine import open_engine
+from ingest.mine.evidence import write_evidence
+from ingest.mine.passes import Mining
+from ingest.mine.units import exact, load_model
 from ingest.train.evaluate import Evaluated, evaluate
 from ingest.train.loop import Figures, Trained, train
 from ingest.train.stream import Buffers, Stream
@@ -78,8 +81,8 @@ class Fitted(NamedTuple):
 
 
 def run_id(job: Job) -> str:
-    """The run's name: the job's, and a hash of all its settings."""
-    content = json.dumps(job.model_dump(mode="json"), sort_keys=True)
+    """The run's name: the job's, and a hash of all settings that its result depends on."""
+    content = json.dumps(job.model_dump(mode="json", exclude={"engine"}), sort_keys=True)
     return f"{job.name}-{sha256(content.encode()).hexdigest()[:8]}"
 
 
@@ -137,7 +140,7 @@ def run_job(
 
 def _stages(job: Job, work: Work, seconds: Callable[[], float]) -> Bundle:
     work.reporter.stage("load model", 1, "model")
-    model = _load(job, job.model.dtype)
+    model = _load(job)
     work.reporter.advance(1)
     corpus = _corpus(job, work, model)
     fitted = _train(job, work, model, corpus)
@@ -147,13 +150,15 @@ def _stages(job: Job, work: Work, seconds: Callable[[], float]) -> Bundle:
     mining = Mining(
         job,
         model,
-        lambda: model if _dtype(model) == torch.float32 else _load(job, "float32"),
+        functools.cache(lambda: exact(job, model)),
         fitted.saes,
         fitted.limits,
         corpus,
         {layer: str(name) for layer, name in names.items()},
+        sha256_file(work.folder / WEIGHTS),
     )
-    write_evidence(mining, work.folder, work.scratch, work.run, work.reporter)
+    with open_engine(job.engine) as engine:
+        write_evidence(mining, work.folder, work.run, work.reporter, engine)
     _write_saes(work, model, job, fitted, evaluated, names)
     _write_run(work, model, job, fitted, corpus, seconds())
     bundle = seal(work.folder, work.run)
@@ -161,9 +166,8 @@ def _stages(job: Job, work: Work, seconds: Callable[[], float]) -> Bundle:
     return bundle
 
 
-def _load(job: Job, dtype: str) -> LanguageModel:
-    part = job.model
-    model = models.load(part.name, id=part.id, device=part.device, dtype=dtype)
+def _load(job: Job) -> LanguageModel:
+    model = load_model(job, job.model.dtype)
     model.check_layers(job.sae.layers)
     if job.corpus.context_length > model.context_length:
         raise CorpusError(
@@ -174,27 +178,29 @@ def _load(job: Job, dtype: str) -> LanguageModel:
     return model
 
 
-def _dtype(model: LanguageModel) -> torch.dtype:
-    first: torch.Tensor = next(model.bridge.original_model.parameters())
-    return first.dtype
-
-
 def _corpus(job: Job, work: Work, model: LanguageModel) -> Corpus:
     path = work.scratch / "corpus.npz"
     work.reporter.stage("tokenise", 1, "corpus")
     if not path.is_file():
-        bos = model.info.bos_token if job.corpus.bos == "model" else None
-        if job.corpus.bos == "model" and bos is None:
-            raise CorpusError(
-                f"model {model.info.id} has no start token", "set corpus.bos = 'none'"
-            )
-        # A tenth more: start tokens and sinks are not trained on, last batches not filled.
-        unique = math.ceil(1.1 * job.train.tokens / job.train.repeats)
-        wanted = (job.evaluate.tokens, job.mine.tokens, unique)
-        documents = corpora.read(job.corpus)
-        corpora.save(path, corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted))
+        corpora.save(path, build_corpus(job, model))
     work.reporter.advance(1)
     return corpora.load(path)
+
+
+def build_corpus(job: Job, model: LanguageModel) -> Corpus:
+    """The job's contexts, always the same for the same text.
+
+    Raises:
+        CorpusError: there is too little text, or the model has no start token.
+    """
+    bos = model.info.bos_token if job.corpus.bos == "model" else None
+    if job.corpus.bos == "model" and bos is None:
+        raise CorpusError(f"model {model.info.id} has no start token", "set corpus.bos = 'none'")
+    # A tenth more: start tokens and sinks are not trained on, last batches not filled.
+    unique = math.ceil(1.1 * job.train.tokens / job.train.repeats)
+    wanted = (job.evaluate.tokens, job.mine.tokens, unique)
+    documents = corpora.read(job.corpus)
+    return corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted)
 
 
 def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted:
@@ -235,7 +241,7 @@ def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted
         work.scratch / "train.safetensors",
         harvested=harvested,
         stepped=stepped,
-        encode_dtype=_dtype(model),
+        encode_dtype=model.dtype,
     )
     assert stream.limits is not None
     saes_by_layer = dict(zip(layers, trained.saes, strict=True))
