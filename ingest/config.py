@@ -209,6 +209,23 @@ class MinePart(_Part):
     """Contexts per unit of work; a stopped job goes on with the next unit."""
 
 
+class EnginePart(_Part):
+    """Who does the units of mining. What comes out does not depend on it."""
+
+    kind: Literal["local", "dask"] = "local"
+    """local, one after the other in this process, or dask."""
+    scheduler: str | None = None
+    """Address of a running Dask scheduler; by default a cluster of processes on this machine."""
+    workers: Count = 2
+    """Processes of that cluster."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "EnginePart":
+        if self.scheduler is not None and self.kind != "dask":
+            raise ValueError("a scheduler is of use to kind = 'dask' alone")
+        return self
+
+
 class StudyPart(_Part):
     """What every study is set by; each adds its own settings to these."""
 
@@ -241,6 +258,7 @@ class Job(_Part):
     train: TrainPart = TrainPart()
     evaluate: EvaluatePart = EvaluatePart()
     mine: MinePart = MinePart()
+    engine: EnginePart = EnginePart()
 
     @model_validator(mode="after")
     def _check(self) -> "Job":
