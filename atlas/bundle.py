@@ -28,6 +28,7 @@ _INTS, _SHORTS, _REALS = pa.list_(_INT), pa.list_(_SHORT), pa.list_(_REAL)
 _NAME = pa.dictionary(pa.int32(), pa.string())
 
 _FEATURE_KEY = {"sae": _NAME, "feature": _INT}
+_HEAD_KEY = {"model": _TEXT, "layer": _INT, "head": _INT}
 _LABEL_KEY = {**_FEATURE_KEY, "method": _TEXT, "model": _TEXT, "prompt": _TEXT}
 
 TABLES: dict[str, pa.Schema] = {
@@ -200,6 +201,46 @@ TABLES: dict[str, pa.Schema] = {
             "low": _DOUBLE,
             "high": _DOUBLE,
             "n": _BIG,
+            "run": _TEXT,
+        },
+        "head_distance": {
+            **_HEAD_KEY,
+            "condition": _TEXT,
+            "distance_from": _INT,
+            "distance_to": _INT,
+            "share": _DOUBLE,
+            "low": _DOUBLE,
+            "high": _DOUBLE,
+            "n": _BIG,
+            "run": _TEXT,
+        },
+        "head_token": {
+            **_HEAD_KEY,
+            "side": _TEXT,
+            "rank": _SHORT,
+            "token": _INT,
+            "share": _DOUBLE,
+            "base": _DOUBLE,
+            "weight": _DOUBLE,
+            "n": _BIG,
+            "run": _TEXT,
+        },
+        "head_example": {
+            **_HEAD_KEY,
+            "band": _SHORT,
+            "rank": _SHORT,
+            "ctx": _INT,
+            "dst": _SHORT,
+            "src": _SHORT,
+            "weight": _REAL,
+            "run": _TEXT,
+        },
+        "head_composition": {
+            **_HEAD_KEY,
+            "later_layer": _INT,
+            "later_head": _INT,
+            "kind": _TEXT,
+            "score": _REAL,
             "run": _TEXT,
         },
     }.items()

@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 
 from atlas.errors import NotFound
+from ingest.studies.heads import HeadsPart, study_heads
 from ingest.studies.study import Kind
 
-STUDIES: Mapping[str, Kind] = {}
+STUDIES: Mapping[str, Kind] = {
+    "heads": Kind(
+        "Metrics, patterns, composition and ablation cost of every head.", HeadsPart, study_heads
+    ),
+}
 """Name to study; the name is `run.kind` of its runs and what `atlas study` takes."""
 
 
