@@ -29,6 +29,8 @@ from ingest.mine.tables import Examples
 from ingest.mine.weights import logit_effects, nearest
 from ingest.train.stream import valid_positions
 
+LABELLED = KINDS[:3]
+"""Kinds of examples that labels are formed and judged on."""
 PROMOTED = 12
 """Promoted tokens that a label's logit rule looks at."""
 
@@ -216,8 +218,10 @@ def _tables_of(
     start = int(mining.job.corpus.bos == "model")
     facts = _facts(mining.corpus, examples, words, start)
     promoted = [tuple(dict.fromkeys(words[row[:PROMOTED]])) for row in logits.top_tokens]
-    forming = _forming(examples)
-    labels = label_features(examples.chosen.feature, forming, facts, promoted)
+    judged = examples.chosen.kind < len(LABELLED)
+    labels = label_features(
+        examples.chosen.feature[judged], _forming(examples)[judged], facts.rows(judged), promoted
+    )
     return {
         "feature": tables.feature_table(name, state, shares, bias, logits, examples),
         "feature_head": tables.head_table(name, state, shares),

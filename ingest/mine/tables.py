@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from atlas.bundle import TABLES
 from ingest.mine.attribute import Attributed
-from ingest.mine.choose import KINDS, Chosen
+from ingest.mine.choose import KINDS, NEAR_MISS, Chosen
 from ingest.mine.fold import FIXED, Fold
 from ingest.mine.weights import Logits, Nearest
 
@@ -18,7 +18,7 @@ DISAGREEMENT = 0.25
 
 
 class Examples(NamedTuple):
-    """Attributed examples of one SAE that still fire in float32, by (feature, kind, rank)."""
+    """Attributed examples of one SAE that fire (or miss) in float32 too, by feature, kind, rank."""
 
     chosen: Chosen
     rank: NDArray[Any]
@@ -26,14 +26,16 @@ class Examples(NamedTuple):
 
 
 def ranked(chosen: Chosen, attributed: Attributed) -> Examples:
-    """Order examples within feature, kind and band; drop those that no longer fire.
+    """Order examples within feature, kind and band; drop those that no longer are what they were.
 
     Firings are found in the job's precision and attributed in float32; at the threshold the two
-    can differ.
+    can differ. The activation of a near miss is its pre-activation.
     """
-    fires = attributed.act > 0
-    chosen = Chosen(*(column[fires] for column in chosen))
-    attributed = Attributed(*(column[fires] for column in attributed))
+    missed = chosen.kind == NEAR_MISS
+    holds = (attributed.act > 0) != missed
+    act = np.where(missed, attributed.pre, attributed.act)
+    chosen = Chosen(*(column[holds] for column in chosen))
+    attributed = Attributed(*(column[holds] for column in attributed._replace(act=act)))
     order = np.lexsort(
         (chosen.pos, chosen.ctx, -attributed.act, -chosen.band, chosen.kind, chosen.feature)
     )
@@ -190,6 +192,7 @@ def neighbour_table(sae: str, nearest: Nearest, names: Mapping[int, str]) -> pa.
         "other_feature": nearest.feature[feature, place],
         "cosine": nearest.cosine[feature, place],
         "jaccard": pa.nulls(len(feature), pa.float32()),
+        "fire_rank": pa.nulls(len(feature), pa.int16()),
     }
     return _table("neighbour", sae, feature, columns)
 

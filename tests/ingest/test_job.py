@@ -8,7 +8,7 @@ from atlas import progress
 from atlas.api import Atlas
 from atlas.bundle import open_bundle
 from atlas.errors import AtlasError, CorpusError, ModelError, StoreError
-from atlas.lens.sae import encode, load
+from atlas.lens.sae import encode, load, pre_activations
 from atlas.model import load as load_model
 from atlas.store.publish import publish
 from ingest.job import run_id, run_job
@@ -62,7 +62,9 @@ def test_an_example_is_what_the_model_and_the_weights_give(made):
         tokens = torch.from_numpy(contexts.tokens[row.ctx].copy()).long()
         z = model.z(tokens[None], [2])[2][0].flatten(1)
         acts = encode(sae, z)[:, row.feature]
-        assert float(acts[row.pos]) == pytest.approx(row.act, abs=1e-4)
+        pre = pre_activations(sae, z)[:, row.feature]
+        here = pre if row.kind == "near_miss" else acts
+        assert float(here[row.pos]) == pytest.approx(row.act, abs=1e-4)
         assert int(tokens[row.pos]) == row.token
         valid = acts[1:].nonzero().squeeze(1) + 1
         assert valid.tolist() == list(row.act_pos)
@@ -71,7 +73,7 @@ def test_an_example_is_what_the_model_and_the_weights_give(made):
 def test_no_firing_is_an_example_twice_so_labels_are_judged_on_others(made):
     _, _, bundle, _ = made
     examples = bundle.read("example").to_pandas()
-    assert set(examples.kind) == {"top", "interval", "random"}
+    assert set(examples.kind) == {"top", "interval", "random", "decile", "near_miss"}
     assert not examples.duplicated(["sae", "feature", "ctx", "pos"]).any()
     labels = bundle.read("label").to_pandas()
     judging = (examples.kind == "interval") | ((examples.kind == "top") & (examples["rank"] % 2))
@@ -88,6 +90,22 @@ def test_top_examples_are_the_strongest_of_their_contexts(made):
     for row in top.itertuples():
         expected = features.max_act.loc[(row.sae, row.feature)]
         assert row.act == pytest.approx(expected, abs=1e-4)
+
+
+def test_near_misses_do_not_fire_but_nearly(made):
+    _, _, bundle, _ = made
+    examples = bundle.read("example").to_pandas()
+    near = examples[examples.kind == "near_miss"]
+    thresholds = {
+        name: load(bundle.path / "weights.safetensors", name).threshold
+        for name in ("tiny/0-att", "tiny/2-att")
+    }
+    assert len(near) > 20
+    for row in near.itertuples():
+        threshold = float(thresholds[row.sae][row.feature])
+        assert 0.49 * threshold < row.act < 0.95 * threshold
+        assert row.pos not in row.act_pos
+    assert not near.duplicated(["sae", "feature", "ctx"]).any()
 
 
 def test_the_evaluation_is_sane(made):
