@@ -364,7 +364,15 @@ class Head:
 
 HeadBy = Literal["measured", "weights"]
 Sort = Literal[
-    "relevance", "density", "max_act", "mean_act", "head_share", "support", "disagreement", "id"
+    "relevance",
+    "density",
+    "max_act",
+    "mean_act",
+    "head_share",
+    "support",
+    "score",
+    "disagreement",
+    "id",
 ]
 
 
@@ -382,11 +390,22 @@ class Query:
     head_by: HeadBy = "measured"
     head_min: float = 0.25
     family: str | None = None
+    role: str | None = None
+    """Role that people claim for the feature's top head, such as induction."""
     tag: str | None = None
+    """Tag that somebody put on the feature."""
+    method: str | None = None
+    """Who wrote the title: tokens (by rule), llm, or human."""
     density_min: float | None = None
     density_max: float | None = None
     support_min: float | None = None
+    """Least support of the title by held-out examples."""
+    score_min: float | None = None
+    """Least score of the title, the mean over its scorers."""
     disagree: bool | None = None
+    """Whether weights and measurement name different top heads and differ by more than 0.25."""
+    disagreement_min: float | None = None
+    """Least distance between the head shares by weights and by measurement, 0 to 1."""
     dead: bool = False
     """Whether features that never fired are listed too."""
     sort: Sort = "relevance"
@@ -417,7 +436,8 @@ class Page:
     """Mark to ask for the next page; empty on the last one."""
     snapshot: str
     facets: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
-    """Facet name (layer, head, family, ...) to (value, count), most frequent first."""
+    """Facet to (value, count), most frequent first: model, layer, sae, head (the top one), family,
+    role, tag and method, each a filter of `Query`, and score (of titles, in tenths from 0.5)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -209,6 +209,43 @@ class MinePart(_Part):
     """Contexts per unit of work; a stopped job goes on with the next unit."""
 
 
+class EnginePart(_Part):
+    """Who does the units of mining. What comes out does not depend on it."""
+
+    kind: Literal["local", "dask"] = "local"
+    """local, one after the other in this process, or dask."""
+    scheduler: str | None = None
+    """Address of a running Dask scheduler; by default a cluster of processes on this machine."""
+    workers: Count = 2
+    """Processes of that cluster."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "EnginePart":
+        if self.scheduler is not None and self.kind != "dask":
+            raise ValueError("a scheduler is of use to kind = 'dask' alone")
+        return self
+
+
+class StudyPart(_Part):
+    """What every study is set by; each adds its own settings to these."""
+
+    device: str = "auto"
+    """cpu, cuda, cuda:N, or auto for CUDA when present."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Precision of the forward pass."""
+    batch_contexts: Count = 16
+    """Contexts per forward pass."""
+    corpus: CorpusPart = CorpusPart()
+    """The text; by default what the SAEs' run kept from training."""
+    tokens: Count = 40_000
+    """Tokens of held-out text to read."""
+    seed: int = 0
+    """Of everything that is drawn."""
+
+
+S = TypeVar("S", bound=StudyPart)
+
+
 class Job(_Part):
     """One ingest job."""
 
@@ -221,6 +258,7 @@ class Job(_Part):
     train: TrainPart = TrainPart()
     evaluate: EvaluatePart = EvaluatePart()
     mine: MinePart = MinePart()
+    engine: EnginePart = EnginePart()
 
     @model_validator(mode="after")
     def _check(self) -> "Job":
@@ -259,6 +297,21 @@ def make_job(content: Mapping[str, Any]) -> Job:
         return Job.model_validate(_tuples(content))
     except ValidationError as error:
         raise _first_error(error) from error
+
+
+def make_study(kind: type[S], content: Mapping[str, Any], changes: Sequence[str] = ()) -> S:
+    """Settings of a study from nested values, with `a.b=value` changes on top.
+
+    Raises:
+        ConfigError: as `load_job`.
+    """
+    changed: dict[str, Any] = dict(content)
+    for change in changes:
+        _apply(changed, change)
+    try:
+        return kind.model_validate(_tuples(changed))
+    except ValidationError as error:
+        raise _first_error(error, kind) from error
 
 
 def presets() -> list[str]:
@@ -303,19 +356,21 @@ def _tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _first_error(error: ValidationError) -> ConfigError:
+def _first_error(error: ValidationError, root: type[_Part] | None = None) -> ConfigError:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return ConfigError(f"unknown setting {name}", f"known there: {_known(first['loc'])}")
+        return ConfigError(
+            f"unknown setting {name}", f"known there: {_known(first['loc'], root or Job)}"
+        )
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return ConfigError(f"{name}: {reason}" if name else reason)
     return ConfigError(f"{name} = {first['input']!r}: {reason[0].lower()}{reason[1:]}")
 
 
-def _known(location: tuple[int | str, ...]) -> str:
-    part: Any = Job
+def _known(location: tuple[int | str, ...], root: type[_Part]) -> str:
+    part: Any = root
     for step in location[:-1]:
         part = part.model_fields[str(step)].annotation
     return ", ".join(part.model_fields)

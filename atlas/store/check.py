@@ -5,6 +5,7 @@ The tables have no keys and no foreign keys, because those cost more than all th
 
 import duckdb
 
+from atlas.bundle import STUDIED
 from atlas.errors import BundleError
 
 _KEYS = {
@@ -41,7 +42,7 @@ _REFERENCES = (
     ("run", "model", "model"),
     ("context", "run", "run"),
     ("head", "model", "model"),
-    ("head_metric", "run", "run"),
+    *((table, "run", "run") for table in STUDIED),
     ("joint_evaluation", "run", "run"),
 )
 # Every row about a feature must speak of a feature that its SAE has.

@@ -11,7 +11,8 @@ from atlas.bundle import TABLES
 from ingest.mine.attribute import Attributed
 from ingest.mine.choose import KINDS, NEAR_MISS, Chosen
 from ingest.mine.fold import FIXED, Fold
-from ingest.mine.weights import Logits, Nearest
+from ingest.mine.neighbours import Neighbours
+from ingest.mine.weights import Logits
 
 DISAGREEMENT = 0.25
 """Total variation between weight and measured shares from which two top heads count as unequal."""
@@ -181,20 +182,17 @@ def example_table(sae: str, examples: Examples, tokens: NDArray[Any]) -> pa.Tabl
     return _table("example", sae, chosen.feature, columns)
 
 
-def neighbour_table(sae: str, nearest: Nearest, names: Mapping[int, str]) -> pa.Table:
+def neighbour_table(sae: str, found: Neighbours, names: Mapping[int, str]) -> pa.Table:
     """One row per feature and neighbour. `names` maps layers to SAE ids."""
-    feature, place = np.nonzero(nearest.feature >= 0)
-    layer = nearest.layer[feature, place]
-    rank = place % (nearest.feature.shape[1] // len(names))
     columns = {
-        "rank": rank,
-        "other_sae": pa.array([names[int(one)] for one in layer], pa.string()),
-        "other_feature": nearest.feature[feature, place],
-        "cosine": nearest.cosine[feature, place],
-        "jaccard": pa.nulls(len(feature), pa.float32()),
-        "fire_rank": pa.nulls(len(feature), pa.int16()),
+        "rank": _or_null(found.rank, found.rank >= 0),
+        "other_sae": pa.array([names[layer] for layer in found.layer.tolist()], pa.string()),
+        "other_feature": found.other,
+        "cosine": found.cosine,
+        "jaccard": found.jaccard,
+        "fire_rank": _or_null(found.fire_rank, found.fire_rank >= 0),
     }
-    return _table("neighbour", sae, feature, columns)
+    return _table("neighbour", sae, found.feature, columns)
 
 
 def _table(name: str, sae: str, feature: NDArray[Any], columns: Mapping[str, Any]) -> pa.Table:
