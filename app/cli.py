@@ -79,7 +79,9 @@ def ingest(
 
 
 def _ingest(job: str, store: Path, changes: list[str], publish_it: bool = True) -> None:
+    from app.evaluations import show_joint
     from app.terminal import ProgressLines
+    from atlas.api import Atlas
     from atlas.store.publish import publish as publish_bundles
     from ingest.config import load_job
     from ingest.job import run_id, run_job
@@ -96,6 +98,8 @@ def _ingest(job: str, store: Path, changes: list[str], publish_it: bool = True) 
     if publish_it:
         snapshot = publish_bundles(store, [bundle.path])
         out.print(f"published as snapshot {snapshot.name}", markup=False)
+        with Atlas.open(store) as atlas:
+            show_joint(out, atlas.run(bundle.run))
 
 
 @cli.command()
@@ -198,14 +202,22 @@ def show(
 ) -> None:
     """Print a feature, a head, an SAE or a model."""
     from app import terminal
+    from app.evaluations import show_joint
     from atlas.api import Atlas
-    from atlas.types import EXAMPLE_KINDS
+    from atlas.types import EXAMPLE_KINDS, Sae
 
     if kind not in ("all", *EXAMPLE_KINDS):
         raise QueryError(f"kind {kind!r} is not known", f"known: {', '.join(EXAMPLE_KINDS)}, all")
     with Atlas.open(store) as atlas:
         thing = terminal.look_up(atlas, id)
-    _print(thing, as_json, lambda: terminal.show_thing(out, thing, examples, kind))
+        run = atlas.run(thing.run) if isinstance(thing, Sae) else None
+
+    def text() -> None:
+        terminal.show_thing(out, thing, examples, kind)
+        if run is not None:
+            show_joint(out, run)
+
+    _print(thing, as_json, text)
 
 
 @cli.command()

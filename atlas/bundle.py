@@ -297,6 +297,23 @@ TABLES: dict[str, pa.Schema] = {
             "score": _REAL,
             "run": _TEXT,
         },
+        "joint_evaluation": {
+            "run": _TEXT,
+            "layers": _INTS,
+            "ce_clean": _DOUBLE,
+            "ce_sae": _DOUBLE,
+            "ce_zero": _DOUBLE,
+            "ce_mean": _DOUBLE,
+            "ce_sae_low": _DOUBLE,
+            "ce_sae_high": _DOUBLE,
+            "ce_zero_low": _DOUBLE,
+            "ce_zero_high": _DOUBLE,
+            "ce_mean_low": _DOUBLE,
+            "ce_mean_high": _DOUBLE,
+            "recovered_zero": _DOUBLE,
+            "recovered_mean": _DOUBLE,
+            "eval_tokens": _BIG,
+        },
     }.items()
 }
 

@@ -34,7 +34,7 @@ from ingest.mine.evidence import write_evidence
 from ingest.mine.passes import Mining
 from ingest.mine.units import exact, load_model
 from ingest.run import Work, versions, write_json
-from ingest.train.evaluate import Evaluated, evaluate
+from ingest.train.evaluate import Evaluated, Evaluations, Losses, evaluate
 from ingest.train.loop import Figures, Trained, train
 from ingest.train.stream import Buffers, Stream
 
@@ -188,7 +188,7 @@ def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted
 
 def _evaluate(
     job: Job, work: Work, model: LanguageModel, corpus: Corpus, fitted: Fitted
-) -> dict[int, Evaluated]:
+) -> Evaluations:
     path = work.scratch / "evaluation.json"
     work.reporter.stage("evaluate", corpus.evaluate.tokens.size, "tokens")
     if not path.is_file():
@@ -201,9 +201,13 @@ def _evaluate(
             job.model.batch_contexts,
             work.reporter.advance,
         )
-        write_json(path, {layer: one.to_columns() for layer, one in found.items()})
+        columns = {layer: one.to_columns() for layer, one in found.alone.items()}
+        joint = found.together and found.together.to_columns()
+        write_json(path, {"alone": columns, "together": joint})
     content = json.loads(path.read_text())
-    return {int(layer): Evaluated.from_columns(one) for layer, one in content.items()}
+    alone = {int(n): Evaluated.from_columns(one) for n, one in content["alone"].items()}
+    together = content["together"]
+    return Evaluations(alone, None if together is None else Losses.from_columns(together))
 
 
 def _write_weights(work: Work, fitted: Fitted, names: dict[int, SaeId]) -> None:
@@ -217,14 +221,14 @@ def _write_saes(
     model: LanguageModel,
     job: Job,
     fitted: Fitted,
-    evaluated: dict[int, Evaluated],
+    evaluated: Evaluations,
     names: dict[int, SaeId],
 ) -> None:
     weights = sha256_file(work.folder / WEIGHTS)
     rows = []
     sinks = fitted.limits.tolist()
     for layer, dead, sink in zip(job.sae.layers, fitted.dead_share, sinks, strict=True):
-        one, sae = evaluated[layer], fitted.saes[layer]
+        one, sae = evaluated.alone[layer], fitted.saes[layer]
         rows.append(
             {
                 "id": str(names[layer]),
@@ -245,6 +249,14 @@ def _write_saes(
             }
         )
     write_table(work.folder, "sae", {name: [row[name] for row in rows] for name in rows[0]})
+    if evaluated.together is not None:
+        joint = {
+            "run": work.run,
+            "layers": list(job.sae.layers),
+            **evaluated.together.to_columns(),
+            "eval_tokens": max(one.tokens for one in evaluated.alone.values()),
+        }
+        write_table(work.folder, "joint_evaluation", {name: [it] for name, it in joint.items()})
 
 
 def _write_run(

@@ -15,6 +15,7 @@ _KEYS = {
     "head": "model, layer, head",
     "vocab": "model, token",
     "context": "ctx",
+    "joint_evaluation": "run",
 }
 # Tables about features are checked for the SAEs that a bundle touched: the others are as they were.
 _KEYS_OF_SAE = {
@@ -42,6 +43,7 @@ _REFERENCES = (
     ("context", "run", "run"),
     ("head", "model", "model"),
     *((table, "run", "run") for table in STUDIED),
+    ("joint_evaluation", "run", "run"),
 )
 # Every row about a feature must speak of a feature that its SAE has.
 _RANGE = (

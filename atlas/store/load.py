@@ -32,7 +32,12 @@ _LABELS = ("label", "label_score", "label_failure")
 _LABEL_KEY = {"label": "", "label_score": "scorer", "label_failure": "step"}
 _OF_MODEL = {"model": "id", "vocab": "model", "head": "model"}
 _OF_STUDY = tuple(table for table, columns in STUDIED.items() if "sae" not in columns)
-_OF_RUN = {"run": "id", "context": "run", **dict.fromkeys(_OF_STUDY, "run")}
+_OF_RUN = {
+    "run": "id",
+    "context": "run",
+    "joint_evaluation": "run",
+    **dict.fromkeys(_OF_STUDY, "run"),
+}
 _FORGET_SAE = (
     "DELETE FROM {table} WHERE sae IN (SELECT s.sae FROM sae s"
     " WHERE s.id IN (SELECT DISTINCT sae FROM read_parquet($path)))"
@@ -46,7 +51,7 @@ _FORGET = {
     WHERE old.sae = new.number AND old.feature = new.feature AND old.model = new.model
     """
 }
-_PLAIN = ("model", "vocab", "head")
+_PLAIN = ("model", "vocab", "head", "joint_evaluation")
 _WITH_CONTEXT = tuple(table for table, schema in TABLES.items() if "ctx" in schema.names)
 # Refused content, as against a full disk or a lack of memory.
 _UNFIT = (
