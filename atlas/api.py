@@ -1,23 +1,34 @@
 """Class Atlas: the one object that pages, notebooks, the command line and the HTTP API hold."""
 
 import random
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas import compare, people
+from atlas.beside import Beside
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
+from atlas.label_types import (
+    JudgedScore,
+    LabelFailure,
+    LabelMethod,
+    ReviewItem,
+    ReviewReason,
+    ToEmbed,
+    Wanted,
+)
 from atlas.prompt_types import Features
-from atlas.store import export, features, find, heads, pairs, snapshots
+from atlas.store import export, features, find, heads, labels, pairs, snapshots, studies
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
 from atlas.store.heads import FEATURES
 from atlas.store.notes import Notes
 from atlas.store.reader import Reader, Still, open_store
 from atlas.store.recipes import Recipe, cookbook
-from atlas.store.sql import Parameters, SqlService
+from atlas.store.sql import Parameters
+from atlas.store.studies import ROWS
+from atlas.study_types import StudyPage, StudyRow
 from atlas.types import (
     Bins,
     Context,
@@ -55,7 +66,7 @@ class Atlas:
 
     def __init__(self, reader: Reader, notes: Path | str) -> None:
         self._reader = reader
-        self._beside = _Beside(notes)
+        self._beside = Beside(notes)
         self._explorers: dict[str | None, Explorer] = {}
 
     @classmethod
@@ -235,6 +246,47 @@ class Atlas:
         seed = random.getrandbits(32) if seed is None else seed
         return features.random_feature(self.evidence, seed)
 
+    def label_methods(self) -> tuple[LabelMethod, ...]:
+        """Ways of labelling compared: a row per method and scorer, best mean first."""
+        return labels.methods(self.evidence)
+
+    def judged(self, name: str | FeatureId) -> tuple[JudgedScore, ...]:
+        """Every single judgement behind the scores of a feature's labels."""
+        return labels.judged(self.evidence, name)
+
+    def label_failures(self, name: str | FeatureId) -> tuple[LabelFailure, ...]:
+        """What labellers could not do for a feature; the next run tries again."""
+        return labels.failures(self.evidence, name)
+
+    def review_queue(
+        self,
+        limit: int = 25,
+        sae: str | SaeId | None = None,
+        reason: ReviewReason | None = None,
+    ) -> tuple[ReviewItem, ...]:
+        """Features whose label, weights and measurement call for a person, most urgent first.
+
+        A feature that a person has given a title is left out until that title is disputed.
+        """
+        notes = self.written
+        contested = people.disputed(notes)
+        seen = people.titled(notes) - contested
+        return labels.review(self.evidence, limit, sae, reason, seen, contested)
+
+    def to_label(
+        self,
+        labeller: tuple[str, str | None, str | None],
+        scorers: Sequence[str],
+        saes: Sequence[SaeId] | None = None,
+    ) -> Iterator[Wanted]:
+        """Features that a labeller (method, model, prompt) has yet to do, most worth first."""
+        noted = people.noted(self.written)
+        return labels.wanted(self.evidence, labeller, scorers, saes, noted)
+
+    def to_embed(self, model: str) -> tuple[ToEmbed, ...]:
+        """Labels without a vector by this embedding model."""
+        return labels.to_embed(self.evidence, model)
+
     def heads(self, model: str) -> tuple[HeadRow, ...]:
         """All heads of a model."""
         return heads.heads(self.evidence, model)
@@ -246,6 +298,14 @@ class Atlas:
     def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""
         return people.titled_head(self.written, heads.head(self.evidence, name, limit, by))
+
+    def studies(self) -> tuple[StudyRow, ...]:
+        """Every run of a study, newest first."""
+        return studies.studies(self.evidence)
+
+    def study(self, name: str, model: str | None = None, limit: int = ROWS) -> StudyPage:
+        """A run of a study, or a study's newest run, with `limit` rows of each of its tables."""
+        return studies.study(self.evidence, name, model, limit)
 
     def context(self, number: int) -> Context:
         """One text window of the mined corpus."""
@@ -259,7 +319,8 @@ class Atlas:
     def search(self, query: Query) -> Page:
         """One page of the features that meet a query."""
         notes = self.written
-        page = find.find(self.evidence, query, people.said(notes, query))
+        said = people.said(notes, query, self._beside.marks())
+        page = find.find(self.evidence, query, said)
         return people.titled_page(notes, page)
 
     def pairs(self, query: PairQuery) -> PairPage:
@@ -284,36 +345,3 @@ class Atlas:
     def has(self, name: Id) -> bool:
         """Whether the atlas has this model, head, SAE or feature."""
         return self.evidence.has(name)
-
-
-class _Beside:
-    """What is opened beside the evidence: once for an Atlas and all that are held from it."""
-
-    def __init__(self, where: Path | str) -> None:
-        self._where = where
-        self._lock = threading.RLock()
-        self._notes: Notes | None = None
-        self._sql: SqlService | None = None
-
-    @property
-    def has_notes(self) -> bool:
-        return isinstance(self._where, str) or self._where.is_file()
-
-    @property
-    def notes(self) -> Notes:
-        with self._lock:
-            self._notes = self._notes or Notes.open(self._where)
-            return self._notes
-
-    @property
-    def sql(self) -> SqlService:
-        with self._lock:
-            self._sql = self._sql or SqlService(self.notes)
-            return self._sql
-
-    def close(self) -> None:
-        with self._lock:
-            for opened in (self._sql, self._notes):
-                if opened is not None:
-                    opened.close()
-            self._notes = self._sql = None

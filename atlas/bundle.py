@@ -29,6 +29,8 @@ _NAME = pa.dictionary(pa.int32(), pa.string())
 
 _FEATURE_KEY = {"sae": _NAME, "feature": _INT}
 _LABEL_KEY = {**_FEATURE_KEY, "method": _TEXT, "model": _TEXT, "prompt": _TEXT}
+_HEAD_KEY = {"model": _TEXT, "layer": _INT, "head": _INT}
+_FIGURE = {"value": _DOUBLE, "low": _DOUBLE, "high": _DOUBLE, "n": _BIG}
 
 TABLES: dict[str, pa.Schema] = {
     name: pa.schema(columns)
@@ -189,6 +191,9 @@ TABLES: dict[str, pa.Schema] = {
             "score_high": _REAL,
             "n": _INT,
             "judgements": _TEXT,
+            "deciles": _REALS,
+            "decile_n": _INTS,
+            "scored_by": _TEXT,
         },
         "label_failure": {**_LABEL_KEY, "step": _TEXT, "reason": _TEXT},
         "head": {"model": _TEXT, "layer": _INT, "head": _INT, "kv_head": _INT},
@@ -204,8 +209,65 @@ TABLES: dict[str, pa.Schema] = {
             "n": _BIG,
             "run": _TEXT,
         },
+        "label_embedding": {**_FEATURE_KEY, "model": _TEXT, "text": _TEXT, "vector": _REALS},
+        "prefix_score": {
+            **_HEAD_KEY,
+            "measure": _TEXT,
+            "length": _INT,
+            **_FIGURE,
+            "run": _TEXT,
+        },
+        "prefix_head": {
+            **_HEAD_KEY,
+            "class": _TEXT,
+            "one": _DOUBLE,
+            "one_low": _DOUBLE,
+            "one_high": _DOUBLE,
+            "one_n": _BIG,
+            "long": _DOUBLE,
+            "long_low": _DOUBLE,
+            "long_high": _DOUBLE,
+            "long_n": _BIG,
+            "text_windows": _BIG,
+            "text_lengths": _INTS,
+            "run": _TEXT,
+        },
+        "prefix_break": {
+            **_HEAD_KEY,
+            "control": _TEXT,
+            "before": _DOUBLE,
+            "before_low": _DOUBLE,
+            "before_high": _DOUBLE,
+            "after": _DOUBLE,
+            "after_low": _DOUBLE,
+            "after_high": _DOUBLE,
+            "kept": _DOUBLE,
+            "kept_low": _DOUBLE,
+            "kept_high": _DOUBLE,
+            "prefix": _DOUBLE,
+            "n": _BIG,
+            "run": _TEXT,
+        },
+        "prefix_feature": {
+            "model": _TEXT,
+            "sae_id": _TEXT,
+            "class": _TEXT,
+            "heads": _BIG,
+            "measure": _TEXT,
+            **_FIGURE,
+            "run": _TEXT,
+        },
     }.items()
 }
+
+
+STUDIED: dict[str, list[str]] = {
+    name: schema.names
+    for name, schema in TABLES.items()
+    if "run" in schema.names and name not in ("sae", "context")
+}
+"""Tables that studies write, with their columns: every row names its run. A table that also has
+`sae` is replaced SAE by SAE, any other run by run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from atlas.store.describe import TablePage
 from atlas.store.recipes import Recipe
 from atlas.store.sql import Parameters as SqlParameters
 from atlas.store.sql_formats import from_arrow
+from atlas.study_types import StudyPage, StudyRow
 from atlas.types import (
     Bins,
     Context,
@@ -173,6 +174,14 @@ class Client:
         wanted = parse_head(name) if isinstance(name, str) else name
         page = self._get(dict[str, Any], f"/heads/{wanted}", _given(limit=limit, by=by))
         return self._server.made(Head, page["head"])
+
+    def studies(self) -> tuple[StudyRow, ...]:
+        """Every run of a study, newest first."""
+        return self._get(tuple[StudyRow, ...], "/studies")
+
+    def study(self, name: str, model: str | None = None, limit: int = 50) -> StudyPage:
+        """A run of a study, or a study's newest run, with `limit` rows of each of its tables."""
+        return self._get(StudyPage, f"/studies/{_segment(name)}", _given(model=model, limit=limit))
 
     def context(self, number: int) -> Context:
         """One text window of the mined corpus."""

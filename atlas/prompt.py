@@ -30,6 +30,7 @@ from atlas.prompt_types import (
     Graph,
     LayerFeatures,
     Logit,
+    Pattern,
     Prompt,
     Score,
     SourceShare,
@@ -101,6 +102,34 @@ class Explorer:
             fvu = float(lens.error.pow(2).sum() / spread) if spread > 0 else None
             layers.append(LayerFeatures(sae, tuple(l0.tolist()), fvu, firings))
         return Features(run.prompt, tuple(layers), run.missing)
+
+    def acts(self, text: Text, feature: FeatureId | str) -> tuple[float, ...]:
+        """A feature's activation at every position, 0 where it does not fire.
+
+        Raises:
+            QueryError: the prompt is refused.
+            NotFound: the explorer has no such feature.
+        """
+        run, feature, _ = self._place(text, feature, 0)
+        lens, layer = run.lenses[feature.sae.layer], feature.sae.layer
+        own = lens.feature == feature.index
+        acts = run.internals.z[layer].new_zeros(len(run.prompt.ids))
+        acts[lens.pos[own]] = lens.act[own]
+        return tuple(acts.tolist())
+
+    def pattern(self, text: Text, head: HeadId) -> Pattern:
+        """Where a head looks from every position of a prompt.
+
+        Raises:
+            QueryError: the prompt is refused.
+            NotFound: the model has no such head.
+        """
+        self._shelf.check(head)
+        run = self._shelf.run(text, None)
+        rows = run.internals.pattern[head.layer, head.head].tolist()
+        return Pattern(
+            run.prompt, head, tuple(tuple(row[: dst + 1]) for dst, row in enumerate(rows))
+        )
 
     def trace(self, text: Text, feature: FeatureId | str, pos: int | None = None) -> Trace:
         """A feature's pre-activation by head and by source position.

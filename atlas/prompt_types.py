@@ -88,6 +88,16 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class Pattern:
+    """Where a head looks on a prompt."""
+
+    prompt: Prompt
+    head: HeadId
+    rows: tuple[tuple[float, ...], ...]
+    """By position that looks: what it gives to each position up to its own; a row sums to 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """Something written into the residual stream and what it gives to the number explained."""
 

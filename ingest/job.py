@@ -4,70 +4,40 @@ Every stage leaves its result in the run's `work` folder and is skipped when tha
 job that was stopped at any moment goes on when it is started again.
 """
 
-import fcntl
 import functools
 import json
 import math
-import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
 
 from atlas import progress
-from atlas.bundle import (
-    MANIFEST,
-    WEIGHTS,
-    Bundle,
-    open_bundle,
-    seal,
-    sha256_file,
-    sync_and_rename,
-    write_table,
-)
-from atlas.errors import AtlasError, CorpusError, StoreError
+from atlas.bundle import WEIGHTS, Bundle, seal, sha256_file, sync_and_rename, write_table
+from atlas.errors import CorpusError
 from atlas.ids import SaeId
 from atlas.lens import sae as saes
 from atlas.lens.sae import Sae
 from atlas.model import LanguageModel
 from ingest import corpus as corpora
+from ingest import run
 from ingest.config import Job
 from ingest.corpus import Corpus
 from ingest.engine import open_engine
 from ingest.mine.evidence import write_evidence
 from ingest.mine.passes import Mining
 from ingest.mine.units import exact, load_model
+from ingest.run import Work, versions, write_json
 from ingest.train.evaluate import Evaluated, evaluate
 from ingest.train.loop import Figures, Trained, train
 from ingest.train.stream import Buffers, Stream
-
-TRACKED = ("feature-atlas", "torch", "transformer-lens", "transformers", "numpy", "pyarrow")
-"""Distributions whose versions a run records."""
-GO_ON = "make room, then give the same command again: it goes on where it stopped"
-
-
-class Work(NamedTuple):
-    """A run's folder and what tells of it."""
-
-    folder: Path
-    """Where the bundle grows."""
-    run: str
-    reporter: progress.Reporter
-
-    @property
-    def scratch(self) -> Path:
-        """Where stages leave what only this run needs."""
-        return self.folder / "work"
 
 
 class Fitted(NamedTuple):
@@ -82,8 +52,7 @@ class Fitted(NamedTuple):
 
 def run_id(job: Job) -> str:
     """The run's name: the job's, and a hash of all settings that its result depends on."""
-    content = json.dumps(job.model_dump(mode="json", exclude={"engine"}), sort_keys=True)
-    return f"{job.name}-{sha256(content.encode()).hexdigest()[:8]}"
+    return run.name_of(job.name, job.model_dump(mode="json", exclude={"engine"}))
 
 
 def run_job(
@@ -103,39 +72,7 @@ def run_job(
     Raises:
         AtlasError: a model, corpus or setting that cannot work, or the run is already going on.
     """
-    folder = store / "bundles" / run_id(job)
-    if (folder / MANIFEST).is_file():
-        return open_bundle(folder)
-    with _only_one(folder):
-        reporter = progress.Reporter(folder, run_id(job), listen, clock)
-        work = Work(folder, run_id(job), reporter)
-        before, begun = _spent(work), clock()
-
-        def seconds() -> float:
-            return before + clock() - begun
-
-        try:
-            bundle = _stages(job, work, seconds)
-        except KeyboardInterrupt:
-            reporter.end("stopped", "stopped by hand")
-            raise
-        except AtlasError as error:
-            reporter.end("failed", str(error))
-            raise
-        except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            failure = StoreError(f"run {run_id(job)} cannot go on: {reason}", GO_ON)
-            with suppress(OSError):
-                reporter.end("failed", str(failure))
-            raise failure from error
-        except Exception as error:
-            reporter.end("failed", f"{type(error).__name__}: {error}")
-            raise
-        finally:
-            with suppress(OSError):
-                _write_json(work.scratch / "seconds.json", seconds())
-        reporter.end("done")
-        return bundle
+    return run.make(store, run_id(job), partial(_stages, job), listen, clock)
 
 
 def _stages(job: Job, work: Work, seconds: Callable[[], float]) -> Bundle:
@@ -265,7 +202,7 @@ def _evaluate(
             job.model.batch_contexts,
             work.reporter.advance,
         )
-        _write_json(path, {layer: one.to_columns() for layer, one in found.items()})
+        write_json(path, {layer: one.to_columns() for layer, one in found.items()})
     content = json.loads(path.read_text())
     return {int(layer): Evaluated.from_columns(one) for layer, one in content.items()}
 
@@ -323,7 +260,7 @@ def _write_run(
         "created_at": datetime.now(UTC).replace(tzinfo=None),
         "seconds": seconds,
         "config": job.model_dump_json(),
-        "versions": json.dumps(_versions()),
+        "versions": json.dumps(versions()),
         "device": f"{model.device} ({platform.processor() or platform.machine()})",
         "bos": job.corpus.bos,
         "positions": f"first {skipped.skip_first} left out{sinks}",
@@ -336,49 +273,3 @@ def _write_run(
     write_table(work.folder, "run", {name: [value] for name, value in row.items()})
     described = asdict(model.info)
     write_table(work.folder, "model", {name: [value] for name, value in described.items()})
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in TRACKED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _spent(work: Work) -> float:
-    """Seconds of earlier tries of this run; one that was killed is not among them."""
-    path = work.scratch / "seconds.json"
-    work.scratch.mkdir(parents=True, exist_ok=True)
-    return float(json.loads(path.read_text())) if path.is_file() else 0.0
-
-
-def _write_json(path: Path, content: Any) -> None:
-    draft = path.with_suffix(".partial")
-    draft.write_text(json.dumps(content))
-    sync_and_rename(draft, path)
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the run's lock; it goes with the process, however that ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / "lock").open("a+")
-    except OSError as error:
-        raise StoreError(f"cannot write in {folder}: {error.strerror}") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.seek(0)
-            raise StoreError(
-                f"run {folder.name} is already going on (process {handle.read().strip()})",
-                "wait for it, or stop it first",
-            ) from None
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
-        yield

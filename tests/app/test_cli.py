@@ -191,3 +191,10 @@ def _toml(content, prefix=""):
         if isinstance(value, dict):
             lines += [f"[{prefix}{key}]", _toml(value, f"{prefix}{key}.")]
     return "\n".join(lines)
+
+
+def test_studies_are_listed_and_an_unknown_one_is_refused_by_name(atlas):
+    assert atlas("study")[0] == 0
+    code, _, err = atlas("study", "nonsense")
+    assert code == 2
+    assert "no study 'nonsense'" in err
