@@ -94,6 +94,7 @@ TABLES: dict[str, pa.Schema] = {
             "dead_window": _BIG,
             "weights": _TEXT,
             "weights_sha256": _TEXT,
+            "sink_norm": _DOUBLE,
         },
         "feature": {
             **_FEATURE_KEY,
@@ -167,6 +168,7 @@ TABLES: dict[str, pa.Schema] = {
             "other_feature": _INT,
             "cosine": _REAL,
             "jaccard": _REAL,
+            "fire_rank": _SHORT,
         },
         "label": {
             **_FEATURE_KEY,
@@ -189,6 +191,9 @@ TABLES: dict[str, pa.Schema] = {
             "score_high": _REAL,
             "n": _INT,
             "judgements": _TEXT,
+            "deciles": _REALS,
+            "decile_n": _INTS,
+            "scored_by": _TEXT,
         },
         "label_failure": {**_LABEL_KEY, "step": _TEXT, "reason": _TEXT},
         "head": {"model": _TEXT, "layer": _INT, "head": _INT, "kv_head": _INT},
@@ -204,6 +209,7 @@ TABLES: dict[str, pa.Schema] = {
             "n": _BIG,
             "run": _TEXT,
         },
+        "label_embedding": {**_FEATURE_KEY, "model": _TEXT, "text": _TEXT, "vector": _REALS},
         "prefix_score": {
             **_HEAD_KEY,
             "measure": _TEXT,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from atlas import types
 from atlas.errors import ModelError
+from atlas.lens.circuits import Circuit, fold
 from atlas.lens.frozen import Internals, Layer, Norm, objection
 from atlas.lens.qk import Scoring
 from atlas.model import weights
@@ -358,6 +359,25 @@ class LanguageModel:
             )
         except (AttributeError, RuntimeError) as error:
             raise self.refusal(f"its queries and keys cannot be read ({error})") from error
+
+    @torch.no_grad()
+    def circuit(self, n: int) -> Circuit:
+        """The heads of layer `n` by their weights, norms folded in; rotary positions left out."""
+        w_q, w_k = weights.read_qk(self.bridge.blocks[n])
+        return fold(self.layer(n), w_q, w_k, self.kv_head)
+
+    @torch.no_grad()
+    def direct_path(self) -> Tensor:
+        """`[d_model, d_model]`: unembedding times embedding, the final norm's weight folded in."""
+        w_u = self.bridge.W_U.float()
+        read = self.final_norm.pull(w_u.T, torch.ones(1, device=w_u.device))
+        path: Tensor = read.T @ self.bridge.W_E.float()
+        return path
+
+    @property
+    def is_rotary(self) -> bool:
+        """Whether queries and keys are turned by their positions."""
+        return str(self.bridge.cfg.positional_embedding_type) == "rotary"
 
     def w_o(self, layer: int) -> Tensor:
         """Output weights `[head, d_head, d_model]` of one layer, float32."""

@@ -23,6 +23,8 @@ _KEYS_OF_SAE = {
     "example": "sae, feature, kind, band, rank",
     "neighbour": "sae, feature, other_sae, other_feature",
     "label": "sae, feature, side, method, model, prompt",
+    "label_score": "sae, feature, method, model, prompt, scorer",
+    "label_embedding": "sae, feature, model",
 }
 _TOUCHED = "sae IN (SELECT unnest($saes::SMALLINT[]))"
 _TWICE = (
@@ -53,6 +55,7 @@ _RANGES = (
     *((table, "sae", "feature") for table in ("feature", "feature_head", "example", "neighbour")),
     ("neighbour", "other_sae", "other_feature"),
     *((table, "sae", "feature") for table in ("label", "label_score", "label_failure")),
+    ("label_embedding", "sae", "feature"),
 )
 _OTHER = (
     f"""
@@ -83,6 +86,11 @@ _OTHER = (
       ELSE ' names another token than its context has at position ' || e.pos END
     FROM example e LEFT JOIN context c USING (ctx)
     WHERE {_TOUCHED} AND (c.ctx IS NULL OR c.tokens[e.pos + 1] IS DISTINCT FROM e.token) LIMIT 1
+    """,
+    """
+    SELECT 'embeddings by ' || model || ' have ' || min(len(vector)) || ' and ' || max(len(vector))
+      || ' numbers'
+    FROM label_embedding GROUP BY model HAVING min(len(vector)) <> max(len(vector)) LIMIT 1
     """,
 )
 CHECKS = (

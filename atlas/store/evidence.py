@@ -26,8 +26,9 @@ Key = tuple[int, int]
 
 CARD = """
   f.sae, f.feature, t.text AS title, t.method AS title_method, t.support AS title_support,
+  t.score AS title_score,
   f.density, f.firings, f.max_act, f.mean_act, f.weight_head, f.weight_share, f.dfa_head,
-  f.dfa_share, f.disagree, f.family
+  f.dfa_share, f.disagree, f.family, t.score AS title_score
 """
 
 

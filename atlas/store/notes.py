@@ -23,6 +23,7 @@ from atlas.note_types import (
     Imported,
     J,
     Judged,
+    Marks,
     Member,
     Note,
     NoteHit,
@@ -230,6 +231,11 @@ class Notes:
         """Ids that carry the tag `name`."""
         with self._reading() as session:
             return notes_read.tagged(session, name)
+
+    def marks(self) -> Marks:
+        """Tags, claimed roles and people's titles, with the ids they are on."""
+        with self._reading() as session:
+            return notes_read.marks(session)
 
     def search(self, text: str, limit: int = 100) -> tuple[NoteHit, ...]:
         """Notes that hold every word of `text`, in any case, last changed first."""

@@ -16,6 +16,7 @@ from atlas.note_types import (
     HumanLabel,
     J,
     Judged,
+    Marks,
     Note,
     NoteHit,
     NotesOn,
@@ -31,7 +32,9 @@ from atlas.store.notes_schema import (
     CollectionMemberRow,
     CollectionRow,
     HistoryRow,
+    HumanLabelRow,
     NoteRow,
+    RoleClaimRow,
     TagRow,
     VoteRow,
 )
@@ -99,6 +102,27 @@ def tagged(session: Session, name: str) -> tuple[str, ...]:
     """Ids that carry a tag, in order."""
     rows = select(TagRow.target).where(~TagRow.deleted, TagRow.name == name).distinct()
     return tuple(sorted(target for target in session.scalars(rows) if target))
+
+
+def marks(session: Session) -> Marks:
+    """Tags, claimed roles and titles by people, with the ids they are on."""
+    tags = select(TagRow.name, TagRow.target).where(~TagRow.deleted)
+    roles = select(RoleClaimRow.role, RoleClaimRow.target).where(
+        ~RoleClaimRow.deleted, RoleClaimRow.status != "withdrawn"
+    )
+    named = select(HumanLabelRow.side, HumanLabelRow.target).where(
+        ~HumanLabelRow.deleted, HumanLabelRow.side == "title"
+    )
+    found = [_targets(session, rows) for rows in (tags, roles, named)]
+    return Marks(found[0], found[1], found[2].get("title", ()))
+
+
+def _targets(session: Session, rows: Select[str, str | None]) -> dict[str, tuple[str, ...]]:
+    """Targets by the word that is said of them, both in order."""
+    by_word: defaultdict[str, set[str]] = defaultdict(set)
+    for word, target in session.execute(rows):
+        by_word[word].add(target or "")
+    return {word: tuple(sorted(by_word[word])) for word in sorted(by_word)}
 
 
 def search(session: Session, text: str, limit: int) -> tuple[NoteHit, ...]:

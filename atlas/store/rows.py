@@ -50,6 +50,7 @@ def sae(row: Row) -> Sae:
         d_sae=row["d_sae"],
         run=row["run"],
         evaluation=None if row["l0"] is None else _evaluation(row),
+        sink_norm=row["sink_norm"],
         alive=row["alive"],
         weights=row["weights"],
         weights_sha256=row["weights_sha256"],
@@ -92,6 +93,7 @@ def feature_row(row: Row, sae_id: SaeId) -> FeatureRow:
         dfa_share=row["dfa_share"],
         disagree=row["disagree"],
         family=row["family"],
+        title_score=row["title_score"],
     )
 
 
@@ -158,6 +160,7 @@ def label(row: Row) -> Label:
         support=row["support"],
         interval=interval(row["support_low"], row["support_high"]),
         n=row["n"],
+        rule=row["rule"],
     )
 
 
@@ -171,6 +174,9 @@ def label_score(row: Row) -> LabelScore:
         score=row["score"],
         interval=interval(row["score_low"], row["score_high"]),
         n=row["n"],
+        deciles=tuple(row["deciles"] or ()),
+        decile_n=tuple(row["decile_n"] or ()),
+        scored_by=row["scored_by"],
     )
 
 

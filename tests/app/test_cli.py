@@ -62,6 +62,17 @@ def test_show_prints_a_feature_with_examples_heads_and_exactness(atlas):
         assert text in out
 
 
+def test_show_prints_the_examples_of_any_kind(atlas):
+    lines = {
+        kind: len(atlas("show", "toy/0-t/0", "--kind", kind)[1].splitlines())
+        for kind in ("near_miss", "top", "all")
+    }
+    assert lines["near_miss"] < lines["top"] < lines["all"]
+    code, _, err = atlas("show", "toy/0-t/0", "--kind", "odd")
+    assert code == 2
+    assert "known: top, interval, random, decile, near_miss, all" in err
+
+
 def test_wrong_usage_is_said_without_a_traceback(atlas):
     code, _, err = atlas("search", "--nonsense")
     assert code == 2
