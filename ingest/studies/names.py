@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 
 from atlas.errors import NotFound
+from ingest.studies.heads import HeadsPart, study_heads
 from ingest.studies.ioi import IoiSettings, ioi
 from ingest.studies.prefix import PrefixSettings, prefix
 from ingest.studies.study import Kind
 
 STUDIES: Mapping[str, Kind] = {
+    "heads": Kind(
+        "Metrics, patterns, composition and ablation cost of every head.", HeadsPart, study_heads
+    ),
     "prefix": Kind(
         "Induction of every head by prefix length, on random tokens and on text, prefixes broken.",
         PrefixSettings,

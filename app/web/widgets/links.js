@@ -48,7 +48,7 @@ let tip;
 function onOver(event) {
   tip?.remove();
   const target = event.target.closest?.("[data-tip]");
-  if (!target || !target.closest(".stHtml, .drawn")) return;
+  if (!target?.dataset.tip || !target.closest(".stHtml, .drawn")) return;
   tip = document.createElement("div");
   tip.className = "atlas-tip";
   tip.textContent = target.dataset.tip;
