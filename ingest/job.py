@@ -4,15 +4,13 @@ Every stage leaves its result in the run's `work` folder and is skipped when tha
 job that was stopped at any moment goes on when it is started again.
 """
 
-import fcntl
 import json
 import math
-import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -43,6 +41,7 @@ from atlas.model import LanguageModel
 from ingest import corpus as corpora
 from ingest.config import Job
 from ingest.corpus import Corpus
+from ingest.lock import only_one
 from ingest.mine.evidence import Mining, write_evidence
 from ingest.train.evaluate import Evaluated, evaluate
 from ingest.train.loop import Figures, Trained, train
@@ -103,7 +102,7 @@ def run_job(
     folder = store / "bundles" / run_id(job)
     if (folder / MANIFEST).is_file():
         return open_bundle(folder)
-    with _only_one(folder):
+    with only_one(folder):
         reporter = progress.Reporter(folder, run_id(job), listen, clock)
         work = Work(folder, run_id(job), reporter)
         before, begun = _spent(work), clock()
@@ -351,26 +350,3 @@ def _write_json(path: Path, content: Any) -> None:
     draft = path.with_suffix(".partial")
     draft.write_text(json.dumps(content))
     sync_and_rename(draft, path)
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the run's lock; it goes with the process, however that ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / "lock").open("a+")
-    except OSError as error:
-        raise StoreError(f"cannot write in {folder}: {error.strerror}") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.seek(0)
-            raise StoreError(
-                f"run {folder.name} is already going on (process {handle.read().strip()})",
-                "wait for it, or stop it first",
-            ) from None
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
-        yield

@@ -203,4 +203,5 @@ def example(row: Row, of: FeatureId, bias: float, vocab: Vocab) -> Example:
         residual=row["residual"],
         doc=row["doc"],
         source=row["source"],
+        start=row["start"],
     )
