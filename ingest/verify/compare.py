@@ -85,9 +85,7 @@ def _shares(
     return shares
 
 
-def _told(
-    stored: np.ndarray[Any, Any], now: np.ndarray[Any, Any], slack: float
-) -> tuple[str, str]:
+def _told(stored: np.ndarray[Any, Any], now: np.ndarray[Any, Any], slack: float) -> tuple[str, str]:
     """The two values, or in lists of one length the pair that is furthest apart."""
     if stored.dtype.kind == "U" or stored.shape != now.shape:
         return _list(stored), _list(now)
