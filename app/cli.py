@@ -409,7 +409,6 @@ def study(
     _print(page, as_json, lambda: studies.show_study(out, page))
 
 
-<<<<<<< HEAD
 @cli.command("export-sae")
 def export_sae(
     id: Annotated[str, typer.Argument(help="The SAE, such as gpt2/5-att.")],
@@ -422,7 +421,8 @@ def export_sae(
 
     with Atlas.open(store) as atlas:
         out.print(f"wrote {write(atlas, id, to)}", markup=False)
-=======
+
+
 @cli.command()
 def label(
     store: Store = HERE,
@@ -587,7 +587,6 @@ def embed(store: Store = HERE) -> None:
         return
     snapshot = publish_bundles(store, [bundle.path])
     out.print(f"published as snapshot {snapshot.name}", markup=False)
->>>>>>> main
 
 
 def _print(thing: Any, as_json: bool, text: Callable[[], None]) -> None:
