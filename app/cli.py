@@ -65,7 +65,7 @@ def demo(
 
 @cli.command()
 def ingest(
-    job: Annotated[str, typer.Argument(help="A TOML file, or a preset: demo, gpt2.")],
+    job: Annotated[str, typer.Argument(help="A TOML file, or a preset such as demo or gpt2.")],
     store: Store = HERE,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: --set sae.k=16")
