@@ -409,6 +409,20 @@ def study(
     _print(page, as_json, lambda: studies.show_study(out, page))
 
 
+@cli.command("export-sae")
+def export_sae(
+    id: Annotated[str, typer.Argument(help="The SAE, such as gpt2/5-att.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
+    store: Store = HERE,
+) -> None:
+    """Write an SAE's weights as SAELens reads them."""
+    from app.export_sae import export_sae as write
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        out.print(f"wrote {write(atlas, id, to)}", markup=False)
+
+
 @cli.command()
 def label(
     store: Store = HERE,
