@@ -23,6 +23,8 @@ _KEYS_OF_SAE = {
     "example": "sae, feature, kind, band, rank",
     "neighbour": "sae, feature, other_sae, other_feature",
     "label": "sae, feature, side, method, model, prompt",
+    "feature_family": "sae, feature, family",
+    "family_share": "sae, family",
 }
 _TOUCHED = "sae IN (SELECT unnest($saes::SMALLINT[]))"
 _TWICE = (
@@ -53,6 +55,7 @@ _RANGES = (
     *((table, "sae", "feature") for table in ("feature", "feature_head", "example", "neighbour")),
     ("neighbour", "other_sae", "other_feature"),
     *((table, "sae", "feature") for table in ("label", "label_score", "label_failure")),
+    ("feature_family", "sae", "feature"),
 )
 _OTHER = (
     f"""

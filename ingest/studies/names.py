@@ -3,12 +3,18 @@
 from collections.abc import Mapping
 
 from atlas.errors import NotFound
+from ingest.studies.families import FamiliesPart, study_families
 from ingest.studies.heads import HeadsPart, study_heads
 from ingest.studies.study import Kind
 
 STUDIES: Mapping[str, Kind] = {
     "heads": Kind(
         "Metrics, patterns, composition and ablation cost of every head.", HeadsPart, study_heads
+    ),
+    "families": Kind(
+        "The family of every feature by rule, tested on held-out text.",
+        FamiliesPart,
+        study_families,
     ),
 }
 """Name to study; the name is `run.kind` of its runs and what `atlas study` takes."""
