@@ -15,6 +15,7 @@ _KEYS = {
     "head": "model, layer, head",
     "vocab": "model, token",
     "context": "ctx",
+    "joint_evaluation": "run",
 }
 # Tables about features are checked for the SAEs that a bundle touched: the others are as they were.
 _KEYS_OF_SAE = {
@@ -25,6 +26,8 @@ _KEYS_OF_SAE = {
     "label": "sae, feature, side, method, model, prompt",
     "feature_family": "sae, feature, family",
     "family_share": "sae, family",
+    "label_score": "sae, feature, method, model, prompt, scorer",
+    "label_embedding": "sae, feature, model",
 }
 _TOUCHED = "sae IN (SELECT unnest($saes::SMALLINT[]))"
 _TWICE = (
@@ -42,6 +45,7 @@ _REFERENCES = (
     ("context", "run", "run"),
     ("head", "model", "model"),
     *((table, "run", "run") for table in STUDIED),
+    ("joint_evaluation", "run", "run"),
 )
 # Every row about a feature must speak of a feature that its SAE has.
 _RANGE = (
@@ -56,6 +60,7 @@ _RANGES = (
     ("neighbour", "other_sae", "other_feature"),
     *((table, "sae", "feature") for table in ("label", "label_score", "label_failure")),
     ("feature_family", "sae", "feature"),
+    ("label_embedding", "sae", "feature"),
 )
 _OTHER = (
     f"""
@@ -86,6 +91,11 @@ _OTHER = (
       ELSE ' names another token than its context has at position ' || e.pos END
     FROM example e LEFT JOIN context c USING (ctx)
     WHERE {_TOUCHED} AND (c.ctx IS NULL OR c.tokens[e.pos + 1] IS DISTINCT FROM e.token) LIMIT 1
+    """,
+    """
+    SELECT 'embeddings by ' || model || ' have ' || min(len(vector)) || ' and ' || max(len(vector))
+      || ' numbers'
+    FROM label_embedding GROUP BY model HAVING min(len(vector)) <> max(len(vector)) LIMIT 1
     """,
 )
 CHECKS = (

@@ -24,6 +24,7 @@ _ORDER = {
     "label": "feature, side, method, model, prompt",
     "label_score": "feature, method, model, prompt, scorer",
     "label_failure": "feature, method, model, prompt, step",
+    "label_embedding": "feature, model",
     **{table: "ALL" for table, columns in STUDIED.items() if "sae" in columns},
 }
 _LABELS = ("label", "label_score", "label_failure")
@@ -31,8 +32,26 @@ _LABELS = ("label", "label_score", "label_failure")
 _LABEL_KEY = {"label": "", "label_score": "scorer", "label_failure": "step"}
 _OF_MODEL = {"model": "id", "vocab": "model", "head": "model"}
 _OF_STUDY = tuple(table for table, columns in STUDIED.items() if "sae" not in columns)
-_OF_RUN = {"run": "id", "context": "run", **dict.fromkeys(_OF_STUDY, "run")}
-_PLAIN = ("model", "vocab", "head")
+_OF_RUN = {
+    "run": "id",
+    "context": "run",
+    "joint_evaluation": "run",
+    **dict.fromkeys(_OF_STUDY, "run"),
+}
+_FORGET_SAE = (
+    "DELETE FROM {table} WHERE sae IN (SELECT s.sae FROM sae s"
+    " WHERE s.id IN (SELECT DISTINCT sae FROM read_parquet($path)))"
+)
+# An embedding takes the place of the same model's for that feature, and of no other.
+_FORGET = {
+    "label_embedding": """
+    DELETE FROM label_embedding AS old USING (
+      SELECT s.sae AS number, b.feature, b.model
+      FROM read_parquet($path) b JOIN sae s ON s.id = b.sae) AS new
+    WHERE old.sae = new.number AND old.feature = new.feature AND old.model = new.model
+    """
+}
+_PLAIN = ("model", "vocab", "head", "joint_evaluation")
 _WITH_CONTEXT = tuple(table for table, schema in TABLES.items() if "ctx" in schema.names)
 # Refused content, as against a full disk or a lack of memory.
 _UNFIT = (
@@ -202,11 +221,10 @@ def _forget_rows(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> None:
             )
     for table in _ORDER:
         if path := _path(bundle, table):
-            _forget_labels(con, table, path) if table in _LABELS else con.execute(
-                f"DELETE FROM {table} WHERE sae IN (SELECT s.sae FROM sae s"
-                " WHERE s.id IN (SELECT DISTINCT sae FROM read_parquet($path)))",
-                {"path": path},
-            )
+            if table in _LABELS:
+                _forget_labels(con, table, path)
+            else:
+                con.execute(_FORGET.get(table, _FORGET_SAE.format(table=table)), {"path": path})
 
 
 def _forget_labels(con: duckdb.DuckDBPyConnection, table: str, path: str) -> None:

@@ -10,12 +10,16 @@ import pytest
 
 from atlas.bundle import TABLES
 from atlas.note_types import Collection, Member, RoleClaim, Tag, Vote
+from atlas.store import schema
 from atlas.store.notes import Notes
 from atlas.store.sql import EVIDENCE, SqlLimits, SqlService
 from atlas.types import Snapshot
 from tests.builders import a_bundle
 
-SCHEMA = Path(__file__).parents[2] / "migrations" / "evidence" / "0001_first.sql"
+TITLES = """
+INSERT INTO title (sae, feature, text, method, support)
+SELECT sae, feature, text, method, support FROM label WHERE side = 'title'
+"""
 METRICS = """
 INSERT INTO head_metric (model, layer, head, metric, condition, value, low, high, n, run) VALUES
   ('toy', 0, 1, 'induction', 'repeated_random', 0.5, 0.25, 0.75, 100, 'run-1'),
@@ -29,13 +33,14 @@ def a_snapshot(folder: Path) -> Snapshot:
     path = folder / "snapshots" / "000001"
     path.mkdir(parents=True)
     with duckdb.connect(str(path / EVIDENCE)) as evidence:
-        evidence.execute(SCHEMA.read_text())
+        schema.migrate(evidence)
         for table in TABLES:
             rows = _numbered(bundle.read(table))
             if table == "sae":
                 rows = rows.append_column("sae", pa.array(range(len(rows)), pa.int16()))
             evidence.register("rows", rows)
             evidence.execute(f"INSERT INTO {table} BY NAME FROM rows")
+        evidence.execute(TITLES)
         evidence.execute(METRICS)
         evidence.execute("CHECKPOINT")
     return Snapshot(1, path, 1, datetime(2026, 1, 2, tzinfo=UTC))

@@ -257,15 +257,14 @@ def test_nothing_to_publish_into_an_empty_store_is_said(tmp_path):
 
 
 def test_a_snapshot_of_an_older_schema_is_brought_up_to_date(store, monkeypatch):
-    future = (
-        *snapshots.schema.steps(),
-        snapshots.schema.Step(3, "next", "CREATE TABLE new (a INT)"),
-    )
+    known = snapshots.schema.steps()
+    now, later = len(known), len(known) + 1
+    future = (*known, snapshots.schema.Step(later, "next", "CREATE TABLE new (a INT)"))
     monkeypatch.setattr(snapshots.schema, "steps", lambda: future)
-    with pytest.raises(StoreError, match=r"version 2; this program reads 3.*atlas publish"):
+    with pytest.raises(StoreError, match=rf"version {now}; this program reads {later}.*publish"):
         open_store(store)
     publish(store, [])
-    assert open_store(store).now().snapshot.schema_version == 3
+    assert open_store(store).now().snapshot.schema_version == later
     assert len(open_store(store).now().saes) == 2
 
 
@@ -275,7 +274,7 @@ def test_a_store_of_a_newer_program_is_not_written_to(store, tmp_path, monkeypat
     refused(
         store,
         tmp_path / "first",
-        match="schema version 2; this program knows up to 1",
+        match=f"schema version {len(known)}; this program knows up to 1",
         error=StoreError,
     )
 

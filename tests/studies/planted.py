@@ -1,193 +1,185 @@
-"""A two-layer attention-only transformer whose four heads were set by hand.
+"""Attention-only transformers whose heads are set by hand, so that what a study finds is known.
 
-L0H0 attends to the token before and copies it to a place of its own; L0H1 attends to earlier copies
-of the token; L1H0 is an induction head: it looks for the place whose token before is the present
-token; L1H1 attends to the first position. Its MLPs are zero.
+Tokens and positions are one-hot in slots of the residual stream. A head is four lists of links
+between a slot and its own dimensions; MLPs are zero. LayerNorm stays, as in GPT-2.
 """
 
-import json
-import random
-import time
+import functools
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from atlas.bundle import Bundle, seal
-from atlas.ids import SaeId
-from atlas.lens.sae import Sae
 from atlas.model import LanguageModel, load
-from atlas.progress import Reporter
-from atlas.types import Interval
-from ingest import corpus as corpora
-from ingest.config import Job, make_job
-from ingest.job import Fitted, _write_run, _write_saes, _write_weights
-from ingest.mine.evidence import Mining, write_evidence
-from ingest.run import Work
-from ingest.train.evaluate import Evaluated
-from tests.models import BOS, EOS, TEXT, VOCAB, a_tokenizer
 
-WIDTH, POSITIONS = 96, 64
-TOKEN = slice(0, WIDTH)
-PLACE = slice(WIDTH, WIDTH + POSITIONS)
-BEFORE = slice(WIDTH + POSITIONS, 2 * WIDTH + POSITIONS)
-D_MODEL, D_HEAD = 320, 160
-SHARP = 4.0
-"""Scores are so large that softmax picks what was meant."""
+WORDS = """<s> </s> , . Mary John Anne Tom Paul Jane Kate Mark Luke Rose Then When After While Once
+If and or but with alongside went to the a gave store park school garden ball book ring
+cake It was nice day while weather in at of had been walking offered handed decided give
+got spent some time some long day they sat down passed arrived left worked first still"""
+SIZE = 144
+"""Tokens; those behind the words are letters and digits twice over."""
+CONTEXT = 48
 
 
-def embeddings() -> torch.Tensor:
-    """`[token, WIDTH]`: nearly orthogonal, length 1, no mean for the norm to take away."""
-    vectors = torch.randn(VOCAB, WIDTH, generator=torch.Generator().manual_seed(3))
-    return torch.nn.functional.normalize(vectors - vectors.mean(1, keepdim=True), dim=1)
+def words() -> list[str]:
+    """Text of every token: specials, punctuation, words with a space before them and without."""
+    plain = list(dict.fromkeys(WORDS.split()))
+    spaced = [f" {word}" for word in plain[4:]]
+    both = plain[:4] + spaced + [word for word in plain if word[0].isupper()]
+    return both + [f"x{n}" for n in range(SIZE - len(both))]
 
 
-def a_planted_folder(folder: Path) -> Path:
-    """Write the model and a tokenizer to `folder`."""
-    from transformers import GPT2Config, GPT2LMHeadModel
+class Head(NamedTuple):
+    """One head's weights as `[d_model, d_head]` three times and `[d_head, d_model]`."""
 
-    config = GPT2Config(
-        vocab_size=VOCAB,
-        n_embd=D_MODEL,
-        n_layer=2,
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    o: Tensor
+
+
+class Space:
+    """A residual stream cut into named slots."""
+
+    def __init__(self, d_head: int, **sizes: int) -> None:
+        ends = torch.tensor([*sizes.values()]).cumsum(0).tolist()
+        self.slots = {
+            name: slice(end - size, end)
+            for (name, size), end in zip(sizes.items(), ends, strict=True)
+        }
+        self.d_head, self.d_model = d_head, 2 * d_head
+        assert ends[-1] <= self.d_model
+
+    def matrix(self, *links: tuple[str, int, float | Tensor]) -> Tensor:
+        """`[d_model, d_head]` with identities (or matrices) from slots to head dimensions."""
+        made = torch.zeros(self.d_model, self.d_head)
+        for name, start, what in links:
+            slot = self.slots[name]
+            size = slot.stop - slot.start
+            block = what if isinstance(what, Tensor) else torch.eye(size) * what
+            made[slot, start : start + block.shape[1]] += block
+        return made
+
+    def nothing(self) -> Head:
+        """A head that writes nothing."""
+        none = self.matrix()
+        return Head(none, none, none, none.T)
+
+
+def plant(folder: Path, space: Space, layers: list[list[Head]]) -> None:
+    """Write the model with these heads, two a layer, and its tokenizer.
+
+    Tokens, also unembedded, positions and a constant are one-hot in the slots of their name.
+    """
+    import transformers
+
+    config = transformers.GPT2Config(
+        vocab_size=SIZE,
+        n_embd=space.d_model,
+        n_layer=len(layers),
         n_head=2,
-        n_positions=POSITIONS,
-        bos_token_id=BOS,
-        eos_token_id=EOS,
-        tie_word_embeddings=False,
+        n_positions=CONTEXT,
+        bos_token_id=0,
+        eos_token_id=1,
     )
     config.architectures = ["GPT2LMHeadModel"]
-    model = GPT2LMHeadModel(config)
+    model = transformers.GPT2LMHeadModel(config)
     with torch.no_grad():
-        for name, value in model.named_parameters():
-            value.fill_(1.0 if "ln_" in name and name.endswith("weight") else 0.0)
-        _embed(model)
-        first, second = model.transformer.h
-        _previous_token(first.attn)
-        _duplicate_token(first.attn)
-        _induction(second.attn)
-        _first_token(second.attn)
+        model.transformer.wte.weight.zero_()[:, space.slots["token"]] = torch.eye(SIZE)
+        model.transformer.wpe.weight.zero_()[:, space.slots["pos"]] = torch.eye(CONTEXT)
+        model.transformer.wpe.weight[:, space.slots["const"]] = 1.0
+        for block, heads in zip(model.transformer.h, layers, strict=True):
+            block.attn.c_attn.weight.copy_(
+                torch.cat([getattr(head, part) for part in "qkv" for head in heads], 1)
+            )
+            block.attn.c_proj.weight.copy_(torch.cat([head.o for head in heads]))
+            block.mlp.c_proj.weight.zero_()
     model.save_pretrained(folder)
-    a_tokenizer(folder)
-    return folder
+    _tokenizer(folder)
 
 
-def _embed(model) -> None:
-    model.transformer.wte.weight[:, TOKEN] = embeddings()
-    model.transformer.wpe.weight[:, PLACE] = torch.eye(POSITIONS)
-    model.lm_head.weight[:, TOKEN] = embeddings()
+@functools.cache
+def a_planted(recipe: Callable[[Path], None]) -> LanguageModel:
+    """The loaded model of one of the recipes below; leave it unchanged."""
+    with tempfile.TemporaryDirectory() as folder:
+        recipe(Path(folder))
+        return load(folder, id="planted", device="cpu", dtype="float32")
 
 
-def _head(attn, which: str, head: int) -> torch.Tensor:
-    """The `[d_model, d_head]` part of c_attn that makes a head's queries, keys or values."""
-    start = "qkv".index(which) * D_MODEL + head * D_HEAD
-    return attn.c_attn.weight[:, start : start + D_HEAD]
+def _tokenizer(folder: Path) -> None:
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.WordLevel({text: n for n, text in enumerate(words())}, "</s>"))
+    raw.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?\w+|[^\w\s]"), "isolated")
+    raw.decoder = decoders.Fuse()
+    fast = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>")
+    fast.save_pretrained(folder)
 
 
-def _out(attn, head: int) -> torch.Tensor:
-    return attn.c_proj.weight[head * D_HEAD : (head + 1) * D_HEAD]
+def inducing(folder: Path) -> None:
+    """Layer 0: heads that look one and two tokens back. Layer 1: head 0 matches one token, head 1
+    two; without a match they rest on the start token."""
+    space = Space(2 * SIZE + 8, token=SIZE, one=SIZE, two=SIZE, pos=CONTEXT, const=1)
+    back = [
+        Head(
+            space.matrix(("pos", 0, torch.eye(CONTEXT).roll(-steps, 1) * 4.0)),
+            space.matrix(("pos", 0, 4.0)),
+            space.matrix(("token", 0, 1.0)),
+            space.matrix((slot, 0, 0.082)).T,
+        )
+        for steps, slot in ((1, "one"), (2, "two"))
+    ]
+    copies = space.matrix(("token", 0, 1.0)), space.matrix(("token", 0, 0.3)).T
+    rest_one, rest_two = torch.zeros(SIZE, 1), torch.zeros(SIZE, 1)
+    rest_one[0], rest_two[0] = 0.4, 1.4
+    strong = 3.0
+    one = Head(
+        space.matrix(("token", 0, strong), ("const", 2 * SIZE, strong)),
+        space.matrix(("one", 0, strong), ("token", 2 * SIZE, rest_one * strong)),
+        *copies,
+    )
+    two = Head(
+        space.matrix(("token", 0, strong), ("one", SIZE, strong), ("const", 2 * SIZE, strong)),
+        space.matrix(
+            ("one", 0, strong), ("two", SIZE, strong), ("token", 2 * SIZE, rest_two * strong)
+        ),
+        *copies,
+    )
+    plant(folder, space, [back, [one, two]])
 
 
-def _previous_token(attn) -> None:
-    shifted = torch.diag(torch.ones(POSITIONS - 1), -1)  # row p has its one at p - 1
-    _head(attn, "q", 0)[PLACE, :POSITIONS] = SHARP * shifted
-    _head(attn, "k", 0)[PLACE, :POSITIONS] = torch.eye(POSITIONS)
-    _head(attn, "v", 0)[TOKEN, :WIDTH] = torch.eye(WIDTH)
-    _out(attn, 0)[:WIDTH, BEFORE] = torch.eye(WIDTH)
+NAMES = ("Mary", "John", "Anne", "Tom", "Paul", "Jane", "Kate", "Mark", "Luke", "Rose")
 
 
-def _duplicate_token(attn) -> None:
-    """Same token, but not at the same place; the first position where there is none."""
-    attn.c_attn.bias[D_HEAD + WIDTH] = SHARP * 6
-    _head(attn, "q", 1)[TOKEN, :WIDTH] = SHARP * torch.eye(WIDTH)
-    _head(attn, "k", 1)[TOKEN, :WIDTH] = torch.eye(WIDTH)
-    _head(attn, "q", 1)[PLACE, WIDTH:] = -SHARP * torch.eye(POSITIONS)
-    _head(attn, "k", 1)[PLACE, WIDTH:] = torch.eye(POSITIONS)
-    _head(attn, "v", 1)[TOKEN, :WIDTH] = torch.eye(WIDTH)
-
-
-def _induction(attn) -> None:
-    """The place whose token before is this one; the first position where there is none."""
-    attn.c_attn.bias[WIDTH] = SHARP * 0.7
-    _head(attn, "k", 0)[WIDTH, WIDTH] = 10.0
-    _head(attn, "q", 0)[TOKEN, :WIDTH] = SHARP * torch.eye(WIDTH)
-    _head(attn, "k", 0)[BEFORE, :WIDTH] = torch.eye(WIDTH)
-    _head(attn, "v", 0)[TOKEN, :WIDTH] = torch.eye(WIDTH)
-    _out(attn, 0)[:WIDTH, TOKEN] = torch.eye(WIDTH)
-
-
-def _first_token(attn) -> None:
-    attn.c_attn.bias[D_HEAD] = SHARP * 10  # the first query dimension of head 1
-    _head(attn, "k", 1)[WIDTH, 0] = SHARP  # position 0
-
-
-KNOWN = 8
-"""Tokens that every planted kind of feature is made for."""
-THRESHOLDS = (4.0, 0.7)
-"""By layer: what is read from the second layer is smaller, as its norm sees more."""
-
-
-def planted_saes(tokens: list[int]) -> dict[int, Sae]:
-    """Known dictionaries on both layers, `[24, 320]`; features that are not named are dead.
-
-    Layer 0: 0 to 7 read the token before (head 0), 8 to 15 an earlier copy (head 1).
-    Layer 1: 0 to 7 read what is next by induction (head 0).
-    """
-    vectors = embeddings()[tokens]
-    first, second = torch.zeros(24, D_MODEL), torch.zeros(24, D_MODEL)
-    first[:KNOWN, :WIDTH] = vectors
-    first[KNOWN : 2 * KNOWN, D_HEAD : D_HEAD + WIDTH] = vectors
-    second[:KNOWN, :WIDTH] = vectors
-    none = torch.zeros(24)
-    return {
-        layer: Sae(w, none, w, torch.zeros(D_MODEL), torch.full((24,), THRESHOLDS[layer]))
-        for layer, w in ((0, first), (1, second))
-    }
-
-
-def planted_text(folder: Path, model: LanguageModel) -> tuple[Path, list[int]]:
-    """Documents of random words said twice, and the tokens that every word may be."""
-    words = [f" {word}" for word in sorted(set(TEXT.split()))]
-    whole = [ids[0] for word in words if len(ids := model.tokenise(word)) == 1]
-    texts = [text for text in model.texts(whole) if text.strip().isalpha()]
-    rng = random.Random(0)
-    path = folder / "planted.jsonl"
-    with path.open("w") as file:
-        for _ in range(160):
-            half = rng.sample(texts, min(12, len(texts)))
-            file.write(json.dumps({"text": "".join(half + half)}) + "\n")
-    tokens = [model.tokenise(text)[0] for text in texts]
-    return path, tokens
-
-
-def a_planted_bundle(folder: Path) -> tuple[Bundle, Job, list[int]]:
-    """Mine the known dictionaries on the hand-set model; gives also the tokens of the features."""
-    model = load(str(a_planted_folder(folder / "planted")), device="cpu", dtype="float32")
-    path, tokens = planted_text(folder, model)
-    saes = planted_saes(tokens[:KNOWN])
-    job = make_job({
-        "model": {"name": str(folder / "planted"), "device": "cpu", "dtype": "float32"},
-        "corpus": {"name": str(path), "context_length": 40, "min_tokens": 4},
-        "sae": {"layers": (0, 1), "d_sae": 24, "k": 3},
-        "positions": {"sink_norm": None},
-        "evaluate": {"tokens": 800},
-        "mine": {"tokens": 1500, "logits": 4},
-    })  # fmt: skip
-    bos = model.info.bos_token
-    wanted = (job.evaluate.tokens, job.mine.tokens, 10**9)
-    documents = corpora.read(job.corpus)
-    corpus = corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted)
-    names = {layer: SaeId("planted", layer, "att") for layer in saes}
-    (folder / "bundle" / "work").mkdir(parents=True)
-    reporter = Reporter(folder / "bundle", "planted-run", lambda _: None, time.monotonic)
-    work = Work(folder / "bundle", "planted-run", reporter)
-    limits = torch.full((2,), torch.inf)
-    named = {layer: str(name) for layer, name in names.items()}
-    mining = Mining(job, model, lambda: model, saes, limits, corpus, named)
-    write_evidence(mining, work.folder, work.scratch, work.run, work.reporter)
-    fitted = Fitted(saes, limits, [0.0, 0.0], 1, 1)
-    _write_weights(work, fitted, names)
-    interval = Interval(0.0, 0.0)
-    evaluated = Evaluated(1.0, 0.5, 1, 1, 1, 1, interval, interval, interval, None, None, 1)
-    _write_saes(work, model, job, fitted, dict.fromkeys(saes, evaluated), names)
-    _write_run(work, model, job, fitted, corpus, 1.0)
-    return seal(work.folder, work.run), job, tokens[:KNOWN]
+def name_moving(folder: Path) -> None:
+    """Layer 0 head 0 flags a token that stood before; layer 1 head 0 carries the flagged name to
+    later places; layer 2 head 0 moves any other name to the output. Second heads do nothing."""
+    space = Space(200, token=SIZE, inhibit=SIZE, pos=CONTEXT, const=1, flag=1)
+    names, start = torch.zeros(SIZE, 1), torch.zeros(SIZE, 1)
+    names[[words().index(f" {name}") for name in NAMES]] = 1.0
+    start[0] = 1.0
+    wide = SIZE + CONTEXT
+    duplicate = Head(
+        space.matrix(("token", 0, 3.0), ("pos", SIZE, 3.0), ("const", wide, 3.0)),
+        space.matrix(("token", 0, 3.0), ("pos", SIZE, -3.0), ("token", wide, 1.5 * start)),
+        space.matrix(("const", 0, 1.0), ("token", 0, -start)),
+        space.matrix(("flag", 0, 0.08)).T,
+    )
+    carry = Head(
+        space.matrix(("const", 0, 4.0)),
+        space.matrix(("flag", 0, 4.0), ("token", 0, 4.0 * names + 6.0 * start)),
+        space.matrix(("token", 0, 1.0)),
+        space.matrix(("inhibit", 0, 0.1)).T,
+    )
+    mover = Head(
+        space.matrix(("const", SIZE, 4.0), ("inhibit", 0, -4.0)),
+        space.matrix(("token", SIZE, 4.0 * names), ("token", 0, 4.0)),
+        space.matrix(("token", 0, 1.0)),
+        space.matrix(("token", 0, 0.3)).T,
+    )
+    idle = space.nothing()
+    plant(folder, space, [[duplicate, idle], [carry, idle], [mover, idle]])

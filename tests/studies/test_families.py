@@ -10,7 +10,7 @@ from ingest.studies.family_rules import FAMILIES, explained, judge, shares
 from ingest.studies.family_text import Predictor, index, predict, word_list
 from ingest.studies.names import STUDIES
 from ingest.studies.study import run_study
-from tests.studies.planted import KNOWN, a_planted_bundle
+from tests.studies.planted_heads import KNOWN, a_planted_bundle
 
 WORDS = np.array([[-1, 5, 6, 7, 5, 8, 9, 5, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 5]])
 

@@ -26,7 +26,7 @@ from ingest.studies.heads import HeadsPart
 from ingest.studies.names import STUDIES
 from ingest.studies.study import Study, run_study
 from tests.models import BOS
-from tests.studies.planted import a_planted_folder
+from tests.studies.planted_heads import a_planted_folder
 
 SMALL = ["tokens=300", "sequences=6", "repeat_tokens=12", "ablate_contexts=3", "top=2"]
 

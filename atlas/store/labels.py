@@ -1,0 +1,274 @@
+"""Reading what is known of labels: judgements, failures, methods, who waits for label or review."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from atlas.ids import FeatureId, SaeId
+from atlas.label_types import (
+    JudgedScore,
+    Judgement,
+    LabelFailure,
+    LabelMethod,
+    ReviewItem,
+    ReviewReason,
+    ToEmbed,
+    Wanted,
+)
+from atlas.store.evidence import Evidence, Key
+from atlas.types import Interval
+
+CHANCE = 0.65
+"""Balanced accuracy below which a label says little; guessing gives 0.5."""
+SUPPORT = 0.5
+"""Support below which a rule speaks of the minority of the examples."""
+FIRINGS = 20
+"""Firings below which there is too little to explain and to judge by."""
+WEIGHTS: Mapping[ReviewReason, float] = {
+    "disputed": 2.0,
+    "failed": 1.0,
+    "contradicted": 1.0,
+    "weak_label": 1.0,
+    "disagree": 0.75,
+    "unscored": 0.25,
+}
+"""What each reason for a review weighs."""
+_JUDGED = """
+SELECT method, model, prompt, scorer, judgements FROM label_score
+WHERE sae = $sae AND feature = $feature ORDER BY method, model, prompt, scorer
+"""
+_FAILURES = """
+SELECT method, model, prompt, step, reason FROM label_failure
+WHERE sae = $sae AND feature = $feature ORDER BY method, model, prompt, step
+"""
+_PLACES = """
+SELECT doc, start, min(ctx) AS ctx FROM context
+WHERE run = $run AND doc IN (SELECT unnest($docs)) GROUP BY doc, start
+"""
+_METHODS = """
+WITH methods AS (SELECT scorer, count(DISTINCT (method, model, prompt)) AS n
+                 FROM label_score GROUP BY scorer),
+shared AS (SELECT sae, feature, scorer FROM label_score GROUP BY ALL
+           HAVING count(*) = (SELECT n FROM methods m WHERE m.scorer = label_score.scorer)),
+failed AS (SELECT DISTINCT sae, feature, method, model, prompt, step FROM label_failure)
+SELECT s.method, s.model, s.prompt, s.scorer, count(*) AS features, avg(s.score) AS mean,
+  stddev_samp(s.score) AS spread, count(c.feature) AS common,
+  avg(s.score) FILTER (c.feature IS NOT NULL) AS common_mean,
+  (SELECT count(*) FROM label l WHERE l.side = 'title' AND l.method = s.method
+     AND l.model IS NOT DISTINCT FROM s.model AND l.prompt IS NOT DISTINCT FROM s.prompt)
+    AS labelled,
+  (SELECT count(DISTINCT (f.sae, f.feature)) FROM failed f WHERE f.method = s.method
+     AND f.model IS NOT DISTINCT FROM s.model AND f.prompt IS NOT DISTINCT FROM s.prompt
+     AND f.step IN ('explain', s.scorer)) AS failures
+FROM label_score s LEFT JOIN shared c USING (sae, feature, scorer)
+GROUP BY s.method, s.model, s.prompt, s.scorer
+ORDER BY s.scorer, mean DESC, s.method, s.model, s.prompt
+"""
+# Without a text yet, or with another one than was embedded: publishing drops the latter.
+_TO_EMBED = """
+SELECT t.sae, t.feature, t.text FROM label_text t
+WHERE NOT EXISTS (SELECT 1 FROM label_embedding e
+                  WHERE e.sae = t.sae AND e.feature = t.feature AND e.model = $model)
+ORDER BY t.sae, t.feature
+"""
+_WANTED = """
+WITH scored AS (
+  SELECT sae, feature, count(*) AS scores FROM label_score
+  WHERE method = $method AND model IS NOT DISTINCT FROM $model
+    AND prompt IS NOT DISTINCT FROM $prompt AND scorer IN (SELECT unnest($scorers::VARCHAR[]))
+  GROUP BY sae, feature
+),
+done AS (
+  SELECT sae, feature FROM label l LEFT JOIN scored USING (sae, feature)
+  WHERE side = 'title' AND l.method = $method AND l.model IS NOT DISTINCT FROM $model
+    AND l.prompt IS NOT DISTINCT FROM $prompt AND coalesce(scores, 0) = len($scorers::VARCHAR[])
+),
+failed AS (
+  SELECT DISTINCT sae, feature FROM label_failure
+  WHERE method = $method AND model IS NOT DISTINCT FROM $model
+    AND prompt IS NOT DISTINCT FROM $prompt
+),
+noted AS (SELECT unnest($noted_saes::SMALLINT[]) AS sae, unnest($noted::INTEGER[]) AS feature)
+SELECT f.sae, f.feature,
+  2.0 * (n.feature IS NOT NULL)::INTEGER
+    + (coalesce(t.score, 1) < $chance)::INTEGER
+    + coalesce(f.disagreement, 0)
+    + 1 - coalesce(t.score, t.support, 0)
+    + least(log10(f.firings) / 6, 1)
+    - (f.density > 0.2)::INTEGER AS worth
+FROM feature f LEFT JOIN title t USING (sae, feature) LEFT JOIN noted n USING (sae, feature)
+  LEFT JOIN failed x USING (sae, feature)
+WHERE f.firings >= $firings AND ($saes IS NULL OR f.sae IN (SELECT unnest($saes::SMALLINT[])))
+  AND NOT EXISTS (SELECT 1 FROM done d WHERE d.sae = f.sae AND d.feature = f.feature)
+ORDER BY x.feature IS NOT NULL, worth DESC, f.sae, f.feature
+"""
+_REVIEW = """
+WITH disputed AS (
+  SELECT unnest($disputed_saes::SMALLINT[]) AS sae, unnest($disputed::INTEGER[]) AS feature),
+judged AS (
+  SELECT f.sae, f.feature,
+    f.disagree AS disagree,
+    coalesce(t.score < $chance, t.method = 'tokens' AND t.support < $support, false) AS weak_label,
+    EXISTS (SELECT 1 FROM label l WHERE l.sae = f.sae AND l.feature = f.feature
+              AND l.side = 'fetches' AND l.support_high < $support) AS contradicted,
+    EXISTS (SELECT 1 FROM disputed d WHERE d.sae = f.sae AND d.feature = f.feature) AS disputed,
+    EXISTS (SELECT 1 FROM label_failure x WHERE x.sae = f.sae AND x.feature = f.feature) AS failed,
+    coalesce(t.method = 'llm' AND t.score IS NULL, false) AS unscored,
+    f.firings
+  FROM feature f LEFT JOIN title t USING (sae, feature)
+  WHERE f.firings >= $firings AND ($only IS NULL OR f.sae = $only)
+),
+weighed AS (
+  SELECT *, $weight['disagree'] * disagree::INTEGER + $weight['weak_label'] * weak_label::INTEGER
+    + $weight['contradicted'] * contradicted::INTEGER + $weight['disputed'] * disputed::INTEGER
+    + $weight['failed'] * failed::INTEGER + $weight['unscored'] * unscored::INTEGER AS urgency
+  FROM judged
+)
+SELECT * FROM weighed
+WHERE urgency > 0
+  AND ($reason IS NULL OR CASE $reason WHEN 'disagree' THEN disagree
+    WHEN 'weak_label' THEN weak_label WHEN 'contradicted' THEN contradicted
+    WHEN 'disputed' THEN disputed WHEN 'failed' THEN failed ELSE unscored END)
+  AND NOT EXISTS (SELECT 1 FROM (SELECT unnest($seen_saes::SMALLINT[]) AS sae,
+                                   unnest($seen::INTEGER[]) AS feature) s
+                  WHERE s.sae = weighed.sae AND s.feature = weighed.feature)
+ORDER BY urgency DESC, firings DESC, sae, feature
+LIMIT $limit
+"""
+
+
+def judged(evidence: Evidence, name: str | FeatureId) -> tuple[JudgedScore, ...]:
+    """Every judgement behind every score of a feature's labels. Raises NotFound."""
+    key = evidence.key(name)
+    found = evidence.query(_JUDGED, sae=key[0], feature=key[1])
+    parts = [(row, json.loads(row["judgements"] or "[]")) for row in found]
+    docs = sorted({one["doc"] for _, said in parts for one in said})
+    run = evidence.numbered(key[0]).run
+    places = {
+        (row["doc"], row["start"]): row["ctx"]
+        for row in evidence.query(_PLACES, run=run, docs=docs)
+    }
+    return tuple(
+        JudgedScore(
+            row["method"],
+            row["model"],
+            row["prompt"],
+            row["scorer"],
+            tuple(Judgement(ctx=places.get((one["doc"], one["start"])), **one) for one in said),
+        )
+        for row, said in parts
+    )
+
+
+def failures(evidence: Evidence, name: str | FeatureId) -> tuple[LabelFailure, ...]:
+    """What labellers could not do for a feature. Raises NotFound."""
+    key = evidence.key(name)
+    found = evidence.query(_FAILURES, sae=key[0], feature=key[1])
+    return tuple(LabelFailure(**row) for row in found)
+
+
+def methods(evidence: Evidence) -> tuple[LabelMethod, ...]:
+    """Every way of labelling with every scorer, best mean first."""
+    return tuple(_method(row) for row in evidence.query(_METHODS))
+
+
+def _method(row: dict[str, Any]) -> LabelMethod:
+    spread, mean, n = row.pop("spread"), row["mean"], row["features"]
+    half = None if spread is None else 1.96 * spread / n**0.5
+    around = None if half is None else Interval(mean - half, mean + half)
+    return LabelMethod(interval=around, **row)
+
+
+def to_embed(evidence: Evidence, model: str) -> tuple[ToEmbed, ...]:
+    """Labels that have no vector by this model yet, by feature."""
+    found = evidence.query(_TO_EMBED, model=model)
+    return tuple(
+        ToEmbed(FeatureId(evidence.numbered(row["sae"]).id, row["feature"]), row["text"])
+        for row in found
+    )
+
+
+def wanted(
+    evidence: Evidence,
+    labeller: tuple[str, str | None, str | None],
+    scorers: Sequence[str],
+    saes: Sequence[SaeId] | None,
+    noted: Collection[FeatureId],
+) -> Iterator[Wanted]:
+    """Features that a labeller has not labelled and scored in full, the most worth first.
+
+    Worth is 2 for a feature that people wrote about, 1 for one whose title scores near chance,
+    its disagreement between weights and measurement, 1 less its title's score or support, up to 1
+    for how often it fires, and 1 less for one that fires on more than a fifth of all tokens.
+    Features on which this labeller failed before come last; those with fewer than FIRINGS
+    firings are left out.
+
+    Args:
+        labeller: method, model and prompt version.
+        scorers: scores that it is to have.
+        saes: only features of these; None for all.
+        noted: features that people wrote about.
+    """
+    keys = _keys(evidence, noted)
+    method, model, prompt = labeller
+    found = evidence.query(
+        _WANTED,
+        method=method,
+        model=model,
+        prompt=prompt,
+        scorers=list(scorers),
+        saes=None if saes is None else [evidence.sae(name).number for name in saes],
+        noted_saes=[sae for sae, _ in keys],
+        noted=[feature for _, feature in keys],
+        chance=CHANCE,
+        firings=FIRINGS,
+    )
+    for row in found:
+        yield Wanted(FeatureId(evidence.numbered(row["sae"]).id, row["feature"]), row["worth"])
+
+
+def review(
+    evidence: Evidence,
+    limit: int,
+    sae: str | SaeId | None,
+    reason: ReviewReason | None,
+    seen: Collection[FeatureId],
+    disputed: Collection[FeatureId],
+) -> tuple[ReviewItem, ...]:
+    """Features that wait for a person, most urgent first.
+
+    Args:
+        limit: at most so many.
+        sae: only features of this one.
+        reason: only features that wait for this reason.
+        seen: features that are left out, because somebody has named them.
+        disputed: features with a label that people reject.
+
+    Raises:
+        NotFound: no such SAE.
+    """
+    gone, contested = _keys(evidence, seen), _keys(evidence, disputed)
+    found = evidence.query(
+        _REVIEW,
+        only=None if sae is None else evidence.sae(sae).number,
+        reason=reason,
+        limit=limit,
+        chance=CHANCE,
+        support=SUPPORT,
+        firings=FIRINGS,
+        seen_saes=[number for number, _ in gone],
+        seen=[feature for _, feature in gone],
+        disputed_saes=[number for number, _ in contested],
+        disputed=[feature for _, feature in contested],
+        weight=dict(WEIGHTS),
+    )
+    cards = evidence.rows_of((row["sae"], row["feature"]) for row in found)
+    return tuple(
+        ReviewItem(card, tuple(name for name in WEIGHTS if row[name]), row["urgency"])
+        for card, row in zip(cards, found, strict=True)
+    )
+
+
+def _keys(evidence: Evidence, names: Collection[FeatureId]) -> list[Key]:
+    """Keys of those that this snapshot has: notes may speak of features that are gone."""
+    return [evidence.key(name) for name in names if evidence.has(name)]
