@@ -226,6 +226,8 @@ class Example:
     doc: str
     source: str
     """Collection the document belongs to."""
+    start: int = 0
+    """Tokens of the document before the context."""
 
 
 LabelSide = Literal["title", "when", "fetches", "says"]

@@ -210,4 +210,5 @@ def example(row: Row, of: FeatureId, bias: float, vocab: Vocab) -> Example:
         residual=row["residual"],
         doc=row["doc"],
         source=row["source"],
+        start=row["start"],
     )
