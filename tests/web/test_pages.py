@@ -9,7 +9,7 @@ from app.web.main import VIEWS
 from app.web.url import PAGES
 from app.web.widgets.card import examples_csv
 from atlas.api import Atlas
-from atlas.note_types import Tag
+from atlas.note_types import SavedQuery, Tag
 from atlas.progress import Progress, write
 from tests.web.conftest import API, component, page, seen
 
@@ -29,6 +29,9 @@ EVERY = {
     "notes": {},
     "collections": {},
     "jump": {"q": "1.1"},
+    "basket": {"ids": f"{FEATURE},toy/1-t/3,{HEAD}"},
+    "review": {},
+    "studies": {},
 }
 
 
@@ -277,3 +280,37 @@ def test_what_was_taken_away_stays_in_the_history_of_the_page(own):
     assert "History: 2 latest changes" in html
     assert "took away a" in html
     assert "History" not in seen(page(own, "feature", id="toy/1-t/1"))
+
+
+def test_the_basket_compares_tags_and_collects(own):
+    test = page(own, "basket", ids=f"{FEATURE},toy/1-t/3,{HEAD}")
+    assert "compare?a=toy/1-t/0&b=toy/1-t/3" in "".join(links(test))
+    test.text_input(key="author").set_value("ada").run()
+    next(one for one in test.text_input if one.label == "Tag for all").set_value("look again")
+    next(one for one in test.button if one.label == "Tag them").click().run()
+    tagged = Atlas.open(own).notes.tagged("look again")
+    assert set(tagged) == {FEATURE, "toy/1-t/3", HEAD}
+    assert "Nothing chosen" in seen(page(own, "basket"))
+    assert "toy/1-t/99" in seen(page(own, "basket", ids="toy/1-t/99"))
+
+
+def test_search_shows_a_table_and_keeps_a_search(own):
+    assert "<th" in seen(page(own, "search", view="table"))
+    test = page(own, "search", text="induction", layer="1")
+    test.text_input(key="author").set_value("ada").run()
+    next(one for one in test.text_input if one.label == "Its name").set_value("inductive")
+    next(one for one in test.button if one.label == "Save").click().run()
+    (saved,) = Atlas.open(own).notes.every(SavedQuery)
+    assert saved.content.text == "search?text=induction&layer=1"
+    assert "saved searches" in seen(page(own, "search"))
+
+
+def test_the_review_queue_gives_its_reasons(store):
+    html = seen(page(store, "review", reason="disagree"))
+    assert "weights and measurement name different heads" in html
+    assert "known: disagree, weak_label" in seen(page(store, "review", reason="x"))
+
+
+def test_an_atlas_without_studies_says_how_to_run_one(store):
+    assert "<code>atlas study prefix</code>" in seen(page(store, "studies"))
+    assert "No results of a study" in seen(page(store, "studies", study="prefix"))
