@@ -46,10 +46,10 @@ SELECT doc, start, min(ctx) AS ctx FROM context
 WHERE run = $run AND doc IN (SELECT unnest($docs)) GROUP BY doc, start
 """
 _METHODS = """
-WITH methods AS (SELECT scorer, count(DISTINCT (method, model, prompt)) AS n
+WITH methods AS (SELECT scorer, count(DISTINCT (method, model, prompt)) AS ways
                  FROM label_score GROUP BY scorer),
-shared AS (SELECT sae, feature, scorer FROM label_score GROUP BY ALL
-           HAVING count(*) = (SELECT n FROM methods m WHERE m.scorer = label_score.scorer)),
+shared AS (SELECT sae, feature, scorer FROM label_score JOIN methods USING (scorer)
+           GROUP BY sae, feature, scorer, ways HAVING count(*) = ways),
 failed AS (SELECT DISTINCT sae, feature, method, model, prompt, step FROM label_failure)
 SELECT s.method, s.model, s.prompt, s.scorer, count(*) AS features, avg(s.score) AS mean,
   stddev_samp(s.score) AS spread, count(c.feature) AS common,
