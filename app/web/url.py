@@ -88,6 +88,9 @@ class AtSql:
     query: str = ""
     p: dict[str, str] = field(default_factory=dict)
     """Its named parameters, in a URL as `p_layer=5`."""
+    x: str = ""
+    y: str = ""
+    """Columns of the chart; none while `y` is empty."""
 
 
 How = Literal["", "zero", "mean", "resample", "set", "scale"]

@@ -203,7 +203,7 @@ def test_the_jump_box_goes_where_it_can_and_searches_else(store):
         ("head", {"id": "toy/L9H9"}, "No head toy/L9H9"),
         ("sae", {"id": "toy/7-t"}, "No SAE toy/7-t"),
         ("compare", {"a": "1.1", "b": "1-t/0"}, "of different kinds"),
-        ("compare", {"a": "nothing", "b": "1.1"}, "No feature or head"),
+        ("compare", {"a": "nothing", "b": "1.1"}, "No feature, head, SAE or layer"),
         ("heads", {"metric": "charm"}, "No measure"),
         ("notes", {"id": "0" * 32}, "No note"),
         ("runs", {"id": "run-7"}, "No run"),
@@ -303,6 +303,24 @@ def test_search_shows_a_table_and_keeps_a_search(own):
     (saved,) = Atlas.open(own).notes.every(SavedQuery)
     assert saved.content.text == "search?text=induction&layer=1"
     assert "saved searches" in seen(page(own, "search"))
+
+
+def test_saes_and_layers_are_compared(store):
+    html = seen(page(store, "compare", a="0-t", b="toy/1-t"))
+    assert "Density of their features" in html
+    assert "Top heads" in html
+    html = seen(page(store, "compare", a="L0", b="toy/L1"))
+    assert "toy/L0 and toy/L1" in html
+    assert "different kinds" in seen(page(store, "compare", a="L0", b="1.1"))
+    assert "No SAE on layer" in seen(page(store, "compare", a="L0", b="L9"))
+
+
+def test_a_result_is_charted_as_bars_and_as_dots(store):
+    query = "SELECT id, density, max_act FROM feature_card ORDER BY id"
+    assert 'class="chart"' in seen(page(store, "sql", query=query, y="density"))
+    dots = seen(page(store, "sql", query=query, y="density", x="max_act"))
+    assert "max_act 8.0" in dots
+    assert "No such column" in seen(page(store, "sql", query=query, y="<b>"))
 
 
 def test_the_review_queue_gives_its_reasons(store):
