@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.web import url
 from app.web.views import (
+    basket,
     collections,
     compare,
     feature,
@@ -20,10 +21,12 @@ from app.web.views import (
     notes,
     pairs,
     prompt,
+    review,
     runs,
     sae,
     search,
     sql,
+    studies,
 )
 from app.web.widgets import here
 from app.web.widgets.frame import show_foot, show_frame, show_newer, tell_browser, told
@@ -36,6 +39,9 @@ from atlas.errors import AtlasError
 VIEWS: dict[str, tuple[str, Callable[[Atlas], None]]] = {
     "": ("feature-atlas", home.render),
     "search": ("Search", search.render),
+    "basket": ("Basket", basket.render),
+    "review": ("Review", review.render),
+    "studies": ("Studies", studies.render),
     "feature": ("Feature", feature.render),
     "head": ("Head", head.render),
     "heads": ("Heads", heads.render),
