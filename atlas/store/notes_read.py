@@ -25,7 +25,7 @@ from atlas.note_types import (
     TagUse,
     Vote,
 )
-from atlas.store.notes_check import folded
+from atlas.store.notes_check import folded, state
 from atlas.store.notes_rows import change_of, content_of, kind_of, note_of
 from atlas.store.notes_schema import (
     ROWS,
@@ -149,12 +149,33 @@ def history(session: Session, note_id: str) -> tuple[Change, ...]:
     return changes
 
 
+def contradictions(session: Session) -> tuple[str, ...]:
+    """Ids of notes that are not what the last change of their history made them."""
+    latest = select(NoteRow, HistoryRow.after).outerjoin(
+        HistoryRow, (HistoryRow.note == NoteRow.id) & (HistoryRow.version == NoteRow.version)
+    )
+    found = (
+        (row.id, None if row.deleted else state(content_of(row)), after)
+        for row, after in session.execute(latest)
+    )
+    return tuple(sorted(note for note, is_now, after in found if is_now != after))
+
+
 def recent(session: Session, limit: int, before: int | None) -> tuple[Change, ...]:
     """The latest changes of all notes, latest first; `before` is the number to go on from."""
     rows = select(HistoryRow).order_by(HistoryRow.number.desc()).limit(limit)
     if before is not None:
         rows = rows.where(HistoryRow.number < before)
     return tuple(change_of(row) for row in session.scalars(rows))
+
+
+def about(session: Session, target: str, limit: int) -> tuple[Change, ...]:
+    """The latest changes of notes on one id and of votes on them, latest first."""
+    own = select(NoteRow.id).where(NoteRow.target == target)
+    votes = select(VoteRow.id).where(VoteRow.about.in_(own))
+    rows = select(HistoryRow).where(HistoryRow.note.in_(own) | HistoryRow.note.in_(votes))
+    latest = rows.order_by(HistoryRow.number.desc()).limit(limit)
+    return tuple(change_of(row) for row in session.scalars(latest))
 
 
 def _live(rows: Select[Any]) -> Select[Any]:

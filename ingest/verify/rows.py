@@ -12,8 +12,9 @@ from atlas.lens.dfa import head_dfa, source_dfa
 from atlas.lens.sae import Sae, encode, head_shares, pre_activations
 from atlas.model import LanguageModel
 from atlas.store.sample import Rows
-from ingest.mine.tables import entropy, wilson
+from ingest.mine.tables import entropy
 from ingest.verify.compare import Value
+from ingest.wilson import wilson
 
 
 class Parts(NamedTuple):
