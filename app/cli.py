@@ -660,6 +660,33 @@ def embed(store: Store = HERE) -> None:
     out.print(f"published as snapshot {snapshot.name}", markup=False)
 
 
+@cli.command()
+def verify(
+    store: Store = HERE,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Examples, features and pairs to draw, per model.")
+    ] = 50,
+    seed: Annotated[int, typer.Option(help="Which ones are drawn.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Recompute randomly chosen rows from the model and the weights; exit code 1 if one differs."""
+    from app.verified import show_checks
+    from atlas.api import Atlas
+    from ingest.verify.verify import verify as verify_atlas
+
+    with Atlas.open(store) as atlas:
+        checks = verify_atlas(atlas, rows, seed, device)
+        if as_json:
+            found = list(checks)
+            _print(found, as_json, lambda: None)
+            holds = not any(one.differences for one in found)
+        else:
+            holds = show_checks(out, err, checks)
+    if not holds:
+        raise typer.Exit(1)
+
+
 def _print(thing: Any, as_json: bool, text: Callable[[], None]) -> None:
     if not as_json:
         text()
