@@ -397,6 +397,32 @@ def study(
     _print(page, as_json, lambda: studies.show_study(out, page))
 
 
+@cli.command("test")
+def try_hypothesis(
+    hypothesis: Annotated[
+        str | None, typer.Argument(help="A file, the name of a saved one, or the statement itself.")
+    ] = None,
+    store: Store = HERE,
+    feature: Annotated[str | None, typer.Option(help="Test it on this feature.")] = None,
+    head: Annotated[str | None, typer.Option(help="Or on the features this head leads.")] = None,
+    sae: Annotated[str | None, typer.Option(help="Or on the features of this SAE.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the features and places that are drawn.")] = 0,
+    save: Annotated[str | None, typer.Option(help="Save it under this name.")] = None,
+    author: Annotated[str, typer.Option(help="Who saves it.", envvar="USER")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Test a hypothesis about firings. Without one, every saved hypothesis is tested again."""
+    from app import trials
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        asked = trials.asked(atlas, hypothesis, (feature, head, sae), seed)
+        found = tuple(atlas.test(*one) for one in asked)
+        if save is not None:
+            trials.save(atlas, asked, save, author)
+    _print(found, as_json, lambda: trials.show_trials(out, found))
+
+
 def _print(thing: Any, as_json: bool, text: Callable[[], None]) -> None:
     if not as_json:
         text()
