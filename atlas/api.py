@@ -69,14 +69,19 @@ class Atlas:
     and StoreError when the store cannot be read.
     """
 
-    def __init__(self, reader: Reader, notes: Path | str) -> None:
+    def __init__(self, reader: Reader, notes: Path | str, *, read_only: bool = False) -> None:
         self._reader = reader
-        self._beside = Beside(notes)
+        self._beside = Beside(notes, read_only=read_only)
         self._explorers: dict[str | None, Explorer] = {}
 
     @classmethod
     def open(
-        cls, store: Path | str, snapshot: str | None = None, notes: str | None = None
+        cls,
+        store: Path | str,
+        snapshot: str | None = None,
+        notes: str | None = None,
+        *,
+        read_only: bool = False,
     ) -> "Atlas":
         """Open a store: its newest snapshot and those that follow, or one by name (`000003`).
 
@@ -84,11 +89,13 @@ class Atlas:
             store: the store's folder.
             snapshot: name of the one snapshot to serve; None for the newest.
             notes: URL of the notes' database; by default `notes.sqlite` in the store.
+            read_only: whether notes can only be read.
 
         Raises:
             StoreError: there is no atlas, or no such snapshot, or it cannot be served.
         """
-        return cls(open_store(Path(store), snapshot), notes or Path(store) / "notes.sqlite")
+        where = notes or Path(store) / "notes.sqlite"
+        return cls(open_store(Path(store), snapshot), where, read_only=read_only)
 
     def close(self) -> None:
         """End the processes and connections that were opened; the Atlas cannot be used again."""
@@ -134,6 +141,14 @@ class Atlas:
         here = snapshot in (None, now.snapshot.name)
         held._reader = Still(now) if here else open_store(self.store, snapshot)
         return held
+
+    def verify(self) -> None:
+        """Read every byte of the snapshot that answers; where one is wrong, serve an older one.
+
+        Raises:
+            StoreError: no older snapshot can be served in its place.
+        """
+        self._reader.verify()
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -309,6 +324,14 @@ class Atlas:
         noted = people.noted(self.written)
         return labels.wanted(self.evidence, labeller, scorers, saes, noted)
 
+    def fired_nearby(self, name: FeatureId, contexts: Iterable[int]) -> tuple[tuple[int, int], ...]:
+        """(context, position) in these contexts where neighbours of a feature fire."""
+        return labels.fired_nearby(self.evidence, name, tuple(contexts))
+
+    def random_contexts(self, run: str, count: int, seed: int = 0) -> tuple[Context, ...]:
+        """Text windows of a run, drawn at random."""
+        return labels.random_contexts(self.evidence, run, count, seed)
+
     def to_embed(self, model: str) -> tuple[ToEmbed, ...]:
         """Labels without a vector by this embedding model."""
         return labels.to_embed(self.evidence, model)
@@ -346,7 +369,8 @@ class Atlas:
         """One page of the features that meet a query."""
         notes = self.written
         said = people.said(notes, query, self._beside.marks())
-        page = find.find(self.evidence, query, said)
+        wanted = self._beside.meaning.of(query.text) if query.by != "words" and query.text else ""
+        page = find.find(self.evidence, query, said, wanted)
         return people.titled_page(notes, page)
 
     def pairs(self, query: PairQuery) -> PairPage:

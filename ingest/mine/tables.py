@@ -13,6 +13,7 @@ from ingest.mine.choose import KINDS, NEAR_MISS, Chosen
 from ingest.mine.fold import FIXED, Fold
 from ingest.mine.neighbours import Neighbours
 from ingest.mine.weights import Logits
+from ingest.wilson import wilson
 
 DISAGREEMENT = 0.25
 """Total variation between weight and measured shares from which two top heads count as unequal."""
@@ -48,18 +49,6 @@ def ranked(chosen: Chosen, attributed: Attributed) -> Examples:
         rank,
         Attributed(*(column[order] for column in attributed)),
     )
-
-
-def wilson(count: NDArray[Any], total: NDArray[Any] | float) -> tuple[NDArray[Any], NDArray[Any]]:
-    """95 % Wilson interval of count / total; (0, 1) where total is 0."""
-    z2 = 1.96**2
-    n = np.maximum(np.asarray(total, np.float64), 1e-12)
-    p = count / n
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = 1.96 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    empty = np.asarray(total) == 0
-    low = np.where(empty, 0.0, np.maximum(0.0, middle - half))
-    return low, np.where(empty, 1.0, np.minimum(1.0, middle + half))
 
 
 def entropy(shares: NDArray[Any]) -> NDArray[Any]:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from atlas.ids import SaeId
-from ingest.mine.tables import wilson
 from ingest.studies.bootstrap import Estimate, mean, ratio
 from ingest.studies.ioi_effects import Behaviour
 from ingest.studies.ioi_prompts import Family
 from ingest.studies.ioi_words import ORDERS
 from ingest.studies.prefix_tables import Columns, Key, Row, columns, figures
+from ingest.wilson import wilson
 
 FIGURE = ("value", "low", "high", "n")
 

@@ -177,6 +177,10 @@ def test_the_bundle_is_published_and_found(made):
     assert feature.labels
     assert feature.residual < 1e-5
     assert [str(sae.id) for sae in atlas.saes()] == ["tiny/0-att", "tiny/2-att"]
+    joint = atlas.run(bundle.run).joint
+    assert joint.layers == (0, 2)
+    assert joint.sae_cost.low < joint.ce_sae - joint.ce_clean < joint.sae_cost.high
+    assert joint.ce_clean == atlas.saes()[0].evaluation.ce_clean
 
 
 class Stop(Exception):
