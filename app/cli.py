@@ -686,6 +686,27 @@ def try_hypothesis(
     _print(found, as_json, lambda: trials.show_trials(out, found))
 
 
+@cli.command("check-roles")
+def check_roles(
+    model: Annotated[str, typer.Argument(help="GPT-2 small: a hub name or a folder.")] = "gpt2",
+) -> None:
+    """Look for the published head roles of GPT-2 small; says so when its weights are not here."""
+    from atlas.errors import ModelError
+    from atlas.model import load
+    from ingest.studies.roles import check
+
+    try:
+        loaded = load(model, dtype="float32")
+    except ModelError as error:
+        out.print(f"skipped: {error}", markup=False)
+        return
+    for one in check(loaded):
+        told = "found" if one.found else "NOT found"
+        place = f"{one.layer}.{one.head}"
+        rank = f"rank {one.rank} of {one.of} by {one.role.measure} {one.value:.3f}"
+        out.print(f"{told:>9}  {one.role.name:<24} {place:>5}  {rank}  ({one.role.reference})")
+
+
 def _print(thing: Any, as_json: bool, text: Callable[[], None]) -> None:
     if not as_json:
         text()
