@@ -11,6 +11,7 @@ from atlas.client_notes import NotesClient
 from atlas.client_prompt import PromptClient
 from atlas.client_server import Parameters, Server
 from atlas.errors import NotFound
+from atlas.hypothesis_types import Trial
 from atlas.ids import FeatureId, HeadId, Id, SaeId, is_name, parse_feature, parse_head, parse_sae
 from atlas.progress import Progress
 from atlas.prompt_types import Features, PromptSearch, RankBy
@@ -213,6 +214,15 @@ class Client:
     def pairs(self, query: PairQuery) -> PairPage:
         """One page of the features that have a token pair."""
         return self._get(PairPage, "/pairs", _given(**asdict(query)))
+
+    def test(self, hypothesis: str, target: str | Id, seed: int = 0) -> Trial:
+        """Test a hypothesis against the kept firings of a feature, a head or an SAE."""
+        given = _given(hypothesis=hypothesis, target=str(target), seed=seed)
+        return self._get(Trial, "/test", given)
+
+    def test_saved(self, note: str) -> Trial:
+        """Test a hypothesis that somebody saved, given by the note's id."""
+        return self._get(Trial, f"/notes/{_segment(note)}/test")
 
     def compare(self, a: str | FeatureId, b: str | FeatureId) -> FeatureComparison:
         """Two features side by side."""

@@ -22,6 +22,7 @@ STUDIES: Mapping[str, Kind] = {
         "Induction of every head by prefix length, on random tokens and on text, prefixes broken.",
         PrefixSettings,
         prefix,
+        reads=("families",),
     ),
     "ioi": Kind(
         "Indirect-object identification: whether the model does it, its heads and features.",
