@@ -79,7 +79,9 @@ def ingest(
 
 
 def _ingest(job: str, store: Path, changes: list[str], publish_it: bool = True) -> None:
+    from app.evaluations import show_joint
     from app.terminal import ProgressLines
+    from atlas.api import Atlas
     from atlas.store.publish import publish as publish_bundles
     from ingest.config import load_job
     from ingest.job import run_id, run_job
@@ -96,6 +98,8 @@ def _ingest(job: str, store: Path, changes: list[str], publish_it: bool = True) 
     if publish_it:
         snapshot = publish_bundles(store, [bundle.path])
         out.print(f"published as snapshot {snapshot.name}", markup=False)
+        with Atlas.open(store) as atlas:
+            show_joint(out, atlas.run(bundle.run))
 
 
 @cli.command()
@@ -130,9 +134,16 @@ def search(
     head_by: Annotated[str, typer.Option(help="Head share: measured or weights.")] = "measured",
     head_min: Annotated[float, typer.Option(help="Least share of that head.")] = 0.25,
     family: Annotated[str | None, typer.Option(help="Only this feature family.")] = None,
+    role: Annotated[str | None, typer.Option(help="Only top heads claimed to have it.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only features with this tag.")] = None,
+    method: Annotated[str | None, typer.Option(help="Title by: tokens, llm or human.")] = None,
     density_min: Annotated[float | None, typer.Option(help="Least density.")] = None,
     density_max: Annotated[float | None, typer.Option(help="Largest density.")] = None,
     support_min: Annotated[float | None, typer.Option(help="Least support of the title.")] = None,
+    score_min: Annotated[float | None, typer.Option(help="Least score of the title.")] = None,
+    disagreement_min: Annotated[
+        float | None, typer.Option(help="Least distance of weights from measurement.")
+    ] = None,
     disagree: Annotated[
         bool | None, typer.Option("--disagree/--agree", help="Weights against measurement.")
     ] = None,
@@ -159,10 +170,15 @@ def search(
         head_by=head_by,  # type: ignore[arg-type]
         head_min=head_min,
         family=family,
+        role=role,
+        tag=tag,
+        method=method,
         density_min=density_min,
         density_max=density_max,
         support_min=support_min,
+        score_min=score_min,
         disagree=disagree,
+        disagreement_min=disagreement_min,
         dead=dead,
         sort=sort,  # type: ignore[arg-type]
         descending=not ascending,
@@ -179,15 +195,29 @@ def show(
     id: Annotated[str, typer.Argument(help="gpt2/5-att/123, gpt2/L5H1, 5-att/123, 5.1, ...")],
     store: Store = HERE,
     examples: Annotated[int, typer.Option(help="Examples to print.")] = 6,
+    kind: Annotated[
+        str, typer.Option(help="top, interval, random, decile or near_miss, or all of them.")
+    ] = "top",
     as_json: AsJson = False,
 ) -> None:
     """Print a feature, a head, an SAE or a model."""
     from app import terminal
+    from app.evaluations import show_joint
     from atlas.api import Atlas
+    from atlas.types import EXAMPLE_KINDS, Sae
 
+    if kind not in ("all", *EXAMPLE_KINDS):
+        raise QueryError(f"kind {kind!r} is not known", f"known: {', '.join(EXAMPLE_KINDS)}, all")
     with Atlas.open(store) as atlas:
         thing = terminal.look_up(atlas, id)
-    _print(thing, as_json, lambda: terminal.show_thing(out, thing, examples))
+        run = atlas.run(thing.run) if isinstance(thing, Sae) else None
+
+    def text() -> None:
+        terminal.show_thing(out, thing, examples, kind)
+        if run is not None:
+            show_joint(out, run)
+
+    _print(thing, as_json, text)
 
 
 @cli.command()
@@ -340,6 +370,43 @@ def serve(
     from app.servers import serve_both
 
     serve_both(store, host, port, api_port, lambda line: out.print(line, markup=False))
+
+
+@cli.command()
+def study(
+    name: Annotated[str | None, typer.Argument(help="Name of a study; none lists them.")] = None,
+    store: Store = HERE,
+    model: Annotated[str | None, typer.Option(help="Model, where the atlas has several.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: --set tokens=20000")
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Rows of each table to print.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Run one of the paper's studies on the newest snapshot, publish and print its results."""
+    from app import studies
+    from app.terminal import ProgressLines
+    from atlas.api import Atlas
+    from atlas.store.publish import publish as publish_bundles
+    from ingest.studies.names import STUDIES, kind_of
+    from ingest.studies.study import run_study
+
+    if name is None:
+        with Atlas.open(store) as atlas:
+            done = atlas.studies()
+        known = {one: kind.about for one, kind in sorted(STUDIES.items())}
+        _print(done, as_json, lambda: studies.show_names(out, known, done))
+        return
+    try:
+        with ProgressLines(err) as lines:
+            bundle = run_study(name, kind_of(name), store, model, changes or [], lines)
+    except KeyboardInterrupt:
+        err.print("\nstopped; give the same command again to go on")
+        raise typer.Exit(130) from None
+    publish_bundles(store, [bundle.path])
+    with Atlas.open(store) as atlas:
+        page = atlas.study(bundle.run, limit=rows)
+    _print(page, as_json, lambda: studies.show_study(out, page))
 
 
 @cli.command()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import groupby, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -170,10 +171,10 @@ def _read(atlas: Atlas, one: Id) -> Feature | Head | Sae | Model:
     return atlas.sae(one) if isinstance(one, SaeId) else atlas.model(str(one))
 
 
-def show_thing(console: Console, thing: Any, examples: int) -> None:
+def show_thing(console: Console, thing: Any, examples: int, kind: str = "top") -> None:
     """A feature, head, SAE or model."""
     if isinstance(thing, Feature):
-        show_feature(console, thing, examples)
+        show_feature(console, thing, examples, kind)
     elif isinstance(thing, Head):
         show_head(console, thing)
     elif isinstance(thing, Sae):
@@ -183,8 +184,8 @@ def show_thing(console: Console, thing: Any, examples: int) -> None:
             console.print(f"{name:>16}  {getattr(thing, name)}", markup=False)
 
 
-def show_feature(console: Console, feature: Feature, examples: int) -> None:
-    """A feature's card with its strongest examples."""
+def show_feature(console: Console, feature: Feature, examples: int, kind: str = "top") -> None:
+    """A feature's card with its first examples of one kind, or of every kind (`all`)."""
     row = feature.row
     console.print(f"[bold]{row.id}[/bold]  {escape(row.title or 'no label')}")
     if feature.is_dead:
@@ -211,8 +212,12 @@ def show_feature(console: Console, feature: Feature, examples: int) -> None:
     )
     if feature.residual is not None:
         console.print(f" exactness  DFA sums to the pre-activation within {feature.residual:.1e}")
-    for example in [one for one in feature.examples if one.kind == "top"][:examples]:
-        console.print(_line(example))
+    for name, group in groupby(feature.examples, key=lambda one: one.kind):
+        if kind in ("all", name):
+            if kind == "all":
+                console.print(f"[bold]{name}[/bold]")
+            for example in islice(group, examples):
+                console.print(_line(example))
 
 
 def _line(example: Example) -> Text:

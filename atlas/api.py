@@ -1,13 +1,15 @@
 """Class Atlas: the one object that pages, notebooks, the command line and the HTTP API hold."""
 
 import random
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atlas import compare, people
+from atlas import compare, people, prompt_search
+from atlas.beside import Beside
+from atlas.errors import ModelError
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
 from atlas.label_types import (
     JudgedScore,
@@ -18,21 +20,24 @@ from atlas.label_types import (
     ToEmbed,
     Wanted,
 )
-from atlas.prompt_types import Features
-from atlas.store import export, features, find, heads, labels, pairs, snapshots
+from atlas.prompt_types import Features, PromptSearch, RankBy
+from atlas.store import export, features, find, heads, labels, pairs, snapshots, studies
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
 from atlas.store.heads import FEATURES
 from atlas.store.notes import Notes
 from atlas.store.reader import Reader, Still, open_store
 from atlas.store.recipes import Recipe, cookbook
-from atlas.store.sql import Parameters, SqlService
+from atlas.store.sql import Parameters
+from atlas.store.studies import ROWS
+from atlas.study_types import StudyPage, StudyRow
 from atlas.types import (
     Bins,
     Context,
     Example,
     Feature,
     FeatureComparison,
+    FeatureRow,
     Head,
     HeadBy,
     HeadComparison,
@@ -64,7 +69,7 @@ class Atlas:
 
     def __init__(self, reader: Reader, notes: Path | str) -> None:
         self._reader = reader
-        self._beside = _Beside(notes)
+        self._beside = Beside(notes)
         self._explorers: dict[str | None, Explorer] = {}
 
     @classmethod
@@ -174,6 +179,8 @@ class Atlas:
             NotFound: no such model, or several to choose from.
             ModelError: it cannot be loaded or does not decompose.
         """
+        if find_spec("torch") is None or find_spec("transformer_lens") is None:
+            raise ModelError("prompts need torch", "pip install 'feature-atlas[ingest]'")
         # Needs torch, which a host that only serves the store does without.
         from atlas.explore import open_explorer  # noqa: PLC0415
 
@@ -186,9 +193,28 @@ class Atlas:
             QueryError: the text is empty or too long.
             NotFound, ModelError: as `explorer`.
         """
+        return self._explored(model).features(text)
+
+    def fires_on(
+        self, text: str, model: str | None = None, limit: int = 25, by: RankBy = "relative"
+    ) -> PromptSearch:
+        """The features that fire most on a text, each where it is strongest. Raises as `prompt`."""
+        return self.ranked(self._explored(model).all_firings(text), limit, by)
+
+    def ranked(self, found: Features, limit: int = 25, by: RankBy = "relative") -> PromptSearch:
+        """The strongest features of a prompt whose firings are all listed. Raises QueryError."""
+        evidence, notes = self.evidence, self.written
+
+        def rows_of(names: Sequence[FeatureId]) -> tuple[FeatureRow, ...]:
+            return evidence.rows_of(evidence.key(name) for name in names)
+
+        searched = prompt_search.rank(found, rows_of, limit, by)
+        return people.titled_search(notes, searched)
+
+    def _explored(self, model: str | None) -> "Explorer":
         if model not in self._explorers:
             self._explorers[model] = self.explorer(model)
-        return self._explorers[model].features(text)
+        return self._explorers[model]
 
     def stats(self) -> Stats:
         """How much the atlas holds."""
@@ -305,6 +331,14 @@ class Atlas:
         """Everything about one head, with its `limit` strongest features."""
         return people.titled_head(self.written, heads.head(self.evidence, name, limit, by))
 
+    def studies(self) -> tuple[StudyRow, ...]:
+        """Every run of a study, newest first."""
+        return studies.studies(self.evidence)
+
+    def study(self, name: str, model: str | None = None, limit: int = ROWS) -> StudyPage:
+        """A run of a study, or a study's newest run, with `limit` rows of each of its tables."""
+        return studies.study(self.evidence, name, model, limit)
+
     def context(self, number: int) -> Context:
         """One text window of the mined corpus."""
         return self.evidence.contexts([number])[0]
@@ -317,7 +351,8 @@ class Atlas:
     def search(self, query: Query) -> Page:
         """One page of the features that meet a query."""
         notes = self.written
-        page = find.find(self.evidence, query, people.said(notes, query))
+        said = people.said(notes, query, self._beside.marks())
+        page = find.find(self.evidence, query, said)
         return people.titled_page(notes, page)
 
     def pairs(self, query: PairQuery) -> PairPage:
@@ -342,36 +377,3 @@ class Atlas:
     def has(self, name: Id) -> bool:
         """Whether the atlas has this model, head, SAE or feature."""
         return self.evidence.has(name)
-
-
-class _Beside:
-    """What is opened beside the evidence: once for an Atlas and all that are held from it."""
-
-    def __init__(self, where: Path | str) -> None:
-        self._where = where
-        self._lock = threading.RLock()
-        self._notes: Notes | None = None
-        self._sql: SqlService | None = None
-
-    @property
-    def has_notes(self) -> bool:
-        return isinstance(self._where, str) or self._where.is_file()
-
-    @property
-    def notes(self) -> Notes:
-        with self._lock:
-            self._notes = self._notes or Notes.open(self._where)
-            return self._notes
-
-    @property
-    def sql(self) -> SqlService:
-        with self._lock:
-            self._sql = self._sql or SqlService(self.notes)
-            return self._sql
-
-    def close(self) -> None:
-        with self._lock:
-            for opened in (self._sql, self._notes):
-                if opened is not None:
-                    opened.close()
-            self._notes = self._sql = None

@@ -8,14 +8,17 @@ from typing import Any, TypeVar
 
 from atlas import wire
 from atlas.client_notes import NotesClient
+from atlas.client_prompt import PromptClient
 from atlas.client_server import Parameters, Server
 from atlas.errors import NotFound
 from atlas.ids import FeatureId, HeadId, Id, SaeId, is_name, parse_feature, parse_head, parse_sae
 from atlas.progress import Progress
+from atlas.prompt_types import Features, PromptSearch, RankBy
 from atlas.store.describe import TablePage
 from atlas.store.recipes import Recipe
 from atlas.store.sql import Parameters as SqlParameters
 from atlas.store.sql_formats import from_arrow
+from atlas.study_types import StudyPage, StudyRow
 from atlas.types import (
     Bins,
     Context,
@@ -174,6 +177,14 @@ class Client:
         page = self._get(dict[str, Any], f"/heads/{wanted}", _given(limit=limit, by=by))
         return self._server.made(Head, page["head"])
 
+    def studies(self) -> tuple[StudyRow, ...]:
+        """Every run of a study, newest first."""
+        return self._get(tuple[StudyRow, ...], "/studies")
+
+    def study(self, name: str, model: str | None = None, limit: int = 50) -> StudyPage:
+        """A run of a study, or a study's newest run, with `limit` rows of each of its tables."""
+        return self._get(StudyPage, f"/studies/{_segment(name)}", _given(model=model, limit=limit))
+
     def context(self, number: int) -> Context:
         """One text window of the mined corpus."""
         return self._get(Context, f"/contexts/{number}")
@@ -219,6 +230,20 @@ class Client:
         body = {"query": query, "parameters": values, "limit": limit, "seconds": seconds}
         wanted = [("format", "arrow"), *self._held]
         return from_arrow(self._server.ask("POST", "/sql", wanted, wire.dumps(body).encode()))
+
+    def explorer(self, model: str | None = None) -> PromptClient:
+        """Runs prompts through a model on the server, which loads it when first asked."""
+        return PromptClient(self._server, self._held, model)
+
+    def prompt(self, text: str, model: str | None = None) -> Features:
+        """Which features fire on a text, by layer and position."""
+        return self.explorer(model).features(text)
+
+    def fires_on(
+        self, text: str, model: str | None = None, limit: int = 25, by: RankBy = "relative"
+    ) -> PromptSearch:
+        """The features that fire most on a text, each where it is strongest."""
+        return self.explorer(model).search(text, limit, by)
 
     def schema(self) -> tuple[TablePage, ...]:
         """Every table that SQL sees, with a sentence per column."""

@@ -244,6 +244,18 @@ class TagUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Marks:
+    """What notes say of their targets in one word, by which a search can be narrowed."""
+
+    tags: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Tag to the ids that carry it."""
+    roles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Role to the heads it is claimed for; withdrawn claims are left out."""
+    named: tuple[str, ...] = ()
+    """Features with a title that a person wrote."""
+
+
+@dataclass(frozen=True, slots=True)
 class NoteHit:
     """A note that holds all words searched for."""
 

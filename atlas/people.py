@@ -8,24 +8,36 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from atlas.errors import NotFound
-from atlas.ids import FeatureId, parse_feature
-from atlas.note_types import Collection, Comment, HumanLabel, RoleClaim, Tag
-from atlas.store.find import NOBODY, Said
+from atlas.ids import FeatureId, parse_feature, parse_head
+from atlas.note_types import Collection, Comment, HumanLabel, Marks, RoleClaim, Tag
+from atlas.prompt_types import PromptSearch
+from atlas.store.facets import NOBODY, Said
 from atlas.store.notes import Notes
 from atlas.types import Feature, FeatureRow, Head, Page, Query
 
+MOST = 1000
+"""Notes that are looked through for the words of a search, the latest first."""
 
-def said(notes: Notes | None, query: Query) -> Said:
-    """What notes add to a search; None for a store in which nobody wrote anything yet."""
+
+def said(notes: Notes | None, query: Query, marks: Marks) -> Said:
+    """What notes add to a search.
+
+    Args:
+        notes: None for a store in which nobody wrote anything yet.
+        query: the search.
+        marks: of these notes.
+    """
     if notes is None:
-        return NOBODY if query.tag is None else Said(tagged=())
-    tagged = None if query.tag is None else _features(notes.tagged(query.tag))
+        return NOBODY
     reasons = {
         feature: f"{hit.kind} by {hit.author}: {hit.text}"
-        for hit in (notes.search(query.text) if query.text.strip() else ())
+        for hit in (notes.search(query.text, MOST) if query.text.strip() else ())
         for feature in _features(hit.targets)
     }
-    return Said(tagged, reasons or None)
+    tags = {tag: _features(targets) for tag, targets in marks.tags.items()}
+    roles = {role: tuple(map(parse_head, heads)) for role, heads in marks.roles.items()}
+    return Said(reasons, {tag: found for tag, found in tags.items() if found}, roles,
+                _features(marks.named))  # fmt: skip
 
 
 def titled_page(notes: Notes | None, page: Page) -> Page:
@@ -41,6 +53,13 @@ def titled_feature(notes: Notes | None, feature: Feature) -> Feature:
     pairs = zip(feature.neighbours, near, strict=True)
     neighbours = (replace(one, row=row) for one, row in pairs)
     return replace(feature, row=own, neighbours=tuple(neighbours))
+
+
+def titled_search(notes: Notes | None, found: PromptSearch) -> PromptSearch:
+    """The prompt search with people's titles."""
+    rows = _titled(notes, [hit.row for hit in found.hits])
+    hits = (replace(hit, row=row) for hit, row in zip(found.hits, rows, strict=True))
+    return replace(found, hits=tuple(hits))
 
 
 def titled_head(notes: Notes | None, head: Head) -> Head:

@@ -30,6 +30,7 @@ from atlas.prompt_types import (
     Graph,
     LayerFeatures,
     Logit,
+    Pattern,
     Prompt,
     Score,
     SourceShare,
@@ -101,6 +102,38 @@ class Explorer:
             fvu = float(lens.error.pow(2).sum() / spread) if spread > 0 else None
             layers.append(LayerFeatures(sae, tuple(l0.tolist()), fvu, firings))
         return Features(run.prompt, tuple(layers), run.missing)
+
+    def all_firings(self, text: Text, *, set: str | None = None) -> Features:
+        """What fires on a prompt, every firing listed. Raises QueryError as `features`."""
+        return self.features(text, set=set, top=MOST)
+
+    def acts(self, text: Text, feature: FeatureId | str) -> tuple[float, ...]:
+        """A feature's activation at every position, 0 where it does not fire.
+
+        Raises:
+            QueryError: the prompt is refused.
+            NotFound: the explorer has no such feature.
+        """
+        run, feature, _ = self._place(text, feature, 0)
+        lens, layer = run.lenses[feature.sae.layer], feature.sae.layer
+        own = lens.feature == feature.index
+        acts = run.internals.z[layer].new_zeros(len(run.prompt.ids))
+        acts[lens.pos[own]] = lens.act[own]
+        return tuple(acts.tolist())
+
+    def pattern(self, text: Text, head: HeadId) -> Pattern:
+        """Where a head looks from every position of a prompt.
+
+        Raises:
+            QueryError: the prompt is refused.
+            NotFound: the model has no such head.
+        """
+        self._shelf.check(head)
+        run = self._shelf.run(text, None)
+        rows = run.internals.pattern[head.layer, head.head].tolist()
+        return Pattern(
+            run.prompt, head, tuple(tuple(row[: dst + 1]) for dst, row in enumerate(rows))
+        )
 
     def trace(self, text: Text, feature: FeatureId | str, pos: int | None = None) -> Trace:
         """A feature's pre-activation by head and by source position.
@@ -177,6 +210,8 @@ class Explorer:
         pos: int | None = None,
         depth: int = 2,
         top: int = 8,
+        *,
+        skip_start: bool = False,
     ) -> Graph:
         """A feature explained by upstream pieces, the strongest features expanded in turn.
 
@@ -186,6 +221,8 @@ class Explorer:
             pos: the destination; by default where the feature is strongest.
             depth: how often to expand, 0 to 4.
             top: features to expand each time and pieces to show of each, 1 to 25.
+            skip_start: never expand features at the first position. Attention rests there when it
+                has nothing to fetch, so they are large and say little about this prompt.
 
         Raises:
             QueryError: the prompt, the position or a bound is refused.
@@ -197,7 +234,8 @@ class Explorer:
             )
         run, feature, pos = self._place(text, feature, pos)
         target = run.target(feature, pos)
-        flow = rdfa.grow(target, run.pieces, run.expand, run.target_of, rounds=depth, top=top)
+        flow = rdfa.grow(target, run.pieces, run.expand, run.target_of, rounds=depth, top=top,
+                         first=int(skip_start))  # fmt: skip
         return draw(run, feature, pos, target, flow, top)
 
     def qk(

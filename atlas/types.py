@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from atlas.ids import FeatureId, HeadId, Id, SaeId
 
@@ -57,6 +57,25 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class JointEvaluation:
+    """What replacing z of all of a run's layers at once costs on held-out text, nats per token."""
+
+    layers: tuple[int, ...]
+    ce_clean: float
+    ce_sae: float
+    ce_zero: float
+    ce_mean: float
+    sae_cost: Interval
+    """95 % interval over contexts of ce_sae - ce_clean."""
+    zero_cost: Interval
+    mean_cost: Interval
+    recovered_zero: float | None
+    """None where zeroing costs no more than its own noise."""
+    recovered_mean: float | None
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One ingest job whose bundle is published."""
 
@@ -77,6 +96,8 @@ class Run:
     mine_tokens: int
     bundle_sha256: str
     counts: dict[str, int]
+    joint: JointEvaluation | None = None
+    """None for a run with one SAE or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +136,8 @@ class Sae:
     run: str
     evaluation: Evaluation | None
     """None for an SAE that was imported and not evaluated."""
+    sink_norm: float | None
+    """Length of z beyond which positions were left out; None where none were."""
     alive: int
     """Features that fired at least once while mining."""
     weights: str
@@ -173,16 +196,18 @@ class Source:
     head: int
 
 
-ExampleKind = Literal["top", "interval", "random", "near_miss"]
+ExampleKind = Literal["top", "interval", "random", "decile", "near_miss"]
+EXAMPLE_KINDS: tuple[ExampleKind, ...] = get_args(ExampleKind)
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One firing in its context."""
+    """One firing, or near miss, in its context."""
 
     feature: FeatureId
     kind: ExampleKind
     band: int | None
+    """Number of the interval or decile, from 0; None for the other kinds."""
     rank: int
     ctx: int
     pos: int
@@ -246,11 +271,17 @@ class LabelScore:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A feature that writes in nearly the same direction."""
+    """A feature that writes in nearly the same direction, or fires at the same places."""
 
     row: FeatureRow
     cosine: float
+    """Of what the two write; across layers, into the residual stream."""
     jaccard: float | None
+    """Places where both fire over places where either does; None where it was not counted."""
+    rank: int | None
+    """Order by cosine within its SAE, from 0; None where it is here for firing together."""
+    fire_rank: int | None
+    """Order by jaccard within its SAE, from 0; None where it is here for its direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +366,15 @@ class Head:
 
 HeadBy = Literal["measured", "weights"]
 Sort = Literal[
-    "relevance", "density", "max_act", "mean_act", "head_share", "support", "disagreement", "id"
+    "relevance",
+    "density",
+    "max_act",
+    "mean_act",
+    "head_share",
+    "support",
+    "score",
+    "disagreement",
+    "id",
 ]
 
 
@@ -353,11 +392,22 @@ class Query:
     head_by: HeadBy = "measured"
     head_min: float = 0.25
     family: str | None = None
+    role: str | None = None
+    """Role that people claim for the feature's top head, such as induction."""
     tag: str | None = None
+    """Tag that somebody put on the feature."""
+    method: str | None = None
+    """Who wrote the title: tokens (by rule), llm, or human."""
     density_min: float | None = None
     density_max: float | None = None
     support_min: float | None = None
+    """Least support of the title by held-out examples."""
+    score_min: float | None = None
+    """Least score of the title, the mean over its scorers."""
     disagree: bool | None = None
+    """Whether weights and measurement name different top heads and differ by more than 0.25."""
+    disagreement_min: float | None = None
+    """Least distance between the head shares by weights and by measurement, 0 to 1."""
     dead: bool = False
     """Whether features that never fired are listed too."""
     sort: Sort = "relevance"
@@ -388,7 +438,8 @@ class Page:
     """Mark to ask for the next page; empty on the last one."""
     snapshot: str
     facets: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
-    """Facet name (layer, head, family, ...) to (value, count), most frequent first."""
+    """Facet to (value, count), most frequent first: model, layer, sae, head (the top one), family,
+    role, tag and method, each a filter of `Query`, and score (of titles, in tenths from 0.5)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -70,6 +71,19 @@ class PositionsPart(_Part):
     """Positions whose z is longer than this many medians in any trained layer."""
 
 
+_ONLY_FOR = {
+    "prefixes": "batchtopk",
+    "l1": "relu",
+    "l0_weight": "jumprelu",
+    "bandwidth": "jumprelu",
+}
+"""Settings of an SAE that a single objective reads; elsewhere they would do nothing."""
+
+
+def _default(part: type[_Part], name: str) -> Any:
+    return part.model_fields[name].default
+
+
 class SaePart(_Part):
     """The SAEs: one per layer, all trained together."""
 
@@ -77,14 +91,22 @@ class SaePart(_Part):
     """Name of this set of SAEs; part of every id."""
     layers: tuple[int, ...] = ()
     """Layers to train on, counted from 0."""
-    objective: Literal["batchtopk", "relu"] = "batchtopk"
-    """batchtopk, or relu with an L1 penalty as in the paper."""
+    objective: Literal["batchtopk", "topk", "jumprelu", "relu"] = "batchtopk"
+    """batchtopk, topk, jumprelu, or relu with an L1 penalty and resampling as in the paper."""
     d_sae: Count = 4608
     """Features per SAE."""
     k: Count = 32
-    """Mean number of features that fire per token (batchtopk)."""
+    """Features that fire per token: exactly (topk), on average (batchtopk), as a target
+    (jumprelu); relu has none."""
+    prefixes: tuple[int, ...] = ()
+    """Matryoshka (batchtopk): these first features alone must rebuild z too: [512, 2048]."""
     l1: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of the L1 penalty (relu)."""
+    """Weight of the L1 penalty (relu), in raw units of z as in the paper."""
+    l0_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of (L0 / k - 1)^2 beside the share of variance left (jumprelu)."""
+    bandwidth: Annotated[float, Field(gt=0)] = 0.1
+    """Width around a threshold within which pre-activations move it (jumprelu); their standard
+    deviation is about 1."""
 
     @model_validator(mode="after")
     def _check(self) -> "SaePart":
@@ -92,8 +114,35 @@ class SaePart(_Part):
             raise ValueError(f"k = {self.k} is larger than d_sae = {self.d_sae}")
         if len(set(self.layers)) != len(self.layers):
             raise ValueError(f"layers {list(self.layers)} name a layer twice")
+        for name, kind in _ONLY_FOR.items():
+            if self.objective != kind and getattr(self, name) != _default(type(self), name):
+                raise ValueError(f"{name} has no effect with objective {self.objective!r}")
+        edges = (0, *self.prefixes, self.d_sae)
+        if any(low >= high for low, high in pairwise(edges)):
+            raise ValueError(f"prefixes {list(self.prefixes)} do not rise from 1 to d_sae")
         if not is_name(self.set):
             raise ValueError(f"set {self.set!r} is no name (letters, digits, '.', '_', '-')")
+        return self
+
+
+class ResamplePart(_Part):
+    """When and how dead features are replaced (relu only); the defaults are the paper's."""
+
+    every: Count = 25_000
+    """Steps between replacements."""
+    times: Annotated[int, Field(ge=0)] = 4
+    """Replacements at most."""
+    window: Count = 12_500
+    """Steps before a replacement over which firings are counted."""
+    cutoff: Annotated[float, Field(ge=0)] = 1e-6
+    """A feature that fired on no more than this share of tokens is replaced."""
+    batches: Count = 100
+    """Batches whose inputs may take a dead feature's place; they are not trained on."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "ResamplePart":
+        if self.window > self.every:
+            raise ValueError(f"window = {self.window} is longer than every = {self.every}")
         return self
 
 
@@ -109,7 +158,7 @@ class TrainPart(_Part):
     batch: Count = 2048
     """Activations per step and layer."""
     lr: Annotated[float, Field(gt=0)] | None = None
-    """Peak learning rate; by default 2e-4 / sqrt(d_sae / 16384)."""
+    """Peak learning rate; by default 2e-4 / sqrt(d_sae / 16384), for relu 1.2e-3."""
     warmup: Share = 0.05
     """Share of the steps with a rising learning rate."""
     decay: Share = 0.2
@@ -120,6 +169,7 @@ class TrainPart(_Part):
     """Weight of the loss that revives dead features."""
     dead_tokens: Count = 2_000_000
     """A feature that has not fired for this many tokens counts as dead."""
+    resample: ResamplePart = ResamplePart()
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Time between checkpoints."""
     seed: int = 0
@@ -145,6 +195,10 @@ class MinePart(_Part):
     """Examples drawn from each interval; labels are judged on them and on every other top one."""
     random: Count = 10
     """Examples drawn from all firings."""
+    per_decile: Count = 1
+    """Examples drawn from each tenth of the firings, by activation."""
+    near_misses: Count = 5
+    """Places per feature that nearly fire, one per context."""
     sources: Count = 12
     """Source positions kept per example."""
     logits: Count = 12
@@ -153,6 +207,43 @@ class MinePart(_Part):
     """Nearest decoder directions kept per feature."""
     shard_contexts: Count = 4096
     """Contexts per unit of work; a stopped job goes on with the next unit."""
+
+
+class EnginePart(_Part):
+    """Who does the units of mining. What comes out does not depend on it."""
+
+    kind: Literal["local", "dask"] = "local"
+    """local, one after the other in this process, or dask."""
+    scheduler: str | None = None
+    """Address of a running Dask scheduler; by default a cluster of processes on this machine."""
+    workers: Count = 2
+    """Processes of that cluster."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "EnginePart":
+        if self.scheduler is not None and self.kind != "dask":
+            raise ValueError("a scheduler is of use to kind = 'dask' alone")
+        return self
+
+
+class StudyPart(_Part):
+    """What every study is set by; each adds its own settings to these."""
+
+    device: str = "auto"
+    """cpu, cuda, cuda:N, or auto for CUDA when present."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Precision of the forward pass."""
+    batch_contexts: Count = 16
+    """Contexts per forward pass."""
+    corpus: CorpusPart = CorpusPart()
+    """The text; by default what the SAEs' run kept from training."""
+    tokens: Count = 40_000
+    """Tokens of held-out text to read."""
+    seed: int = 0
+    """Of everything that is drawn."""
+
+
+S = TypeVar("S", bound=StudyPart)
 
 
 class Job(_Part):
@@ -167,6 +258,7 @@ class Job(_Part):
     train: TrainPart = TrainPart()
     evaluate: EvaluatePart = EvaluatePart()
     mine: MinePart = MinePart()
+    engine: EnginePart = EnginePart()
 
     @model_validator(mode="after")
     def _check(self) -> "Job":
@@ -205,6 +297,21 @@ def make_job(content: Mapping[str, Any]) -> Job:
         return Job.model_validate(_tuples(content))
     except ValidationError as error:
         raise _first_error(error) from error
+
+
+def make_study(kind: type[S], content: Mapping[str, Any], changes: Sequence[str] = ()) -> S:
+    """Settings of a study from nested values, with `a.b=value` changes on top.
+
+    Raises:
+        ConfigError: as `load_job`.
+    """
+    changed: dict[str, Any] = dict(content)
+    for change in changes:
+        _apply(changed, change)
+    try:
+        return kind.model_validate(_tuples(changed))
+    except ValidationError as error:
+        raise _first_error(error, kind) from error
 
 
 def presets() -> list[str]:
@@ -249,19 +356,21 @@ def _tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _first_error(error: ValidationError) -> ConfigError:
+def _first_error(error: ValidationError, root: type[_Part] | None = None) -> ConfigError:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return ConfigError(f"unknown setting {name}", f"known there: {_known(first['loc'])}")
+        return ConfigError(
+            f"unknown setting {name}", f"known there: {_known(first['loc'], root or Job)}"
+        )
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return ConfigError(f"{name}: {reason}" if name else reason)
     return ConfigError(f"{name} = {first['input']!r}: {reason[0].lower()}{reason[1:]}")
 
 
-def _known(location: tuple[int | str, ...]) -> str:
-    part: Any = Job
+def _known(location: tuple[int | str, ...], root: type[_Part]) -> str:
+    part: Any = root
     for step in location[:-1]:
         part = part.model_fields[str(step)].annotation
     return ", ".join(part.model_fields)

@@ -102,6 +102,71 @@ def build(
     return Corpus(evaluate, mine, train, ids, sources, digest.hexdigest())
 
 
+class Text(NamedTuple):
+    """Contexts for one purpose."""
+
+    contexts: Contexts
+    doc_ids: list[str]
+    doc_sources: list[str]
+    sha256: str  # of all token ids
+
+
+def take(
+    documents: Iterable[Document],
+    tokenise: Tokenise,
+    part: CorpusPart,
+    bos: int | None,
+    tokens: int,
+) -> Text:
+    """Cut whole documents into contexts until there are so many tokens.
+
+    Raises:
+        CorpusError: the documents hold fewer.
+    """
+    names: list[tuple[str, str]] = []
+    windows: list[_Window] = []
+    cutter, filled = _Cutter(part, bos), 0
+    for document, ids in _tokenised(documents, tokenise):
+        names.append((document.id, document.source))
+        new = list(cutter.cut(len(names) - 1, ids))
+        windows += new
+        filled += sum(len(window.tokens) for window in new)
+        if filled >= tokens:
+            break
+    if filled < tokens:
+        raise CorpusError(
+            f"corpus {part.name} has {filled:,} held-out tokens; {tokens:,} are wanted",
+            "lower `tokens`, or give more text with `corpus.name`",
+        )
+    contexts = _stack(windows, part.context_length)
+    ids_, sources = (list(column) for column in zip(*names, strict=True))
+    return Text(contexts, ids_, sources, hashlib.sha256(contexts.tokens.tobytes()).hexdigest())
+
+
+def kept_apart(
+    documents: Iterable[Document],
+    tokenise: Tokenise,
+    part: CorpusPart,
+    bos: int | None,
+    wanted: Sequence[int],
+) -> Iterator[Document]:
+    """The documents that `build` gives to evaluation and mining, so that none was trained on.
+
+    Args:
+        documents, tokenise, part, bos: as `build` got them.
+        wanted: tokens for evaluation and for mining.
+    """
+    cutter, split, filled = _Cutter(part, bos), 0, 0
+    for document, ids in _tokenised(documents, tokenise):
+        yield document
+        filled += sum(len(window.tokens) for window in cutter.cut(0, ids))
+        if filled >= wanted[split]:
+            cutter.forget()
+            split, filled = split + 1, 0
+            if split == len(wanted):
+                return
+
+
 class _Window(NamedTuple):
     doc: int
     start: int

@@ -10,60 +10,33 @@ import platform
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
 
-from atlas import model as models
 from atlas import progress
-from atlas.bundle import (
-    MANIFEST,
-    WEIGHTS,
-    Bundle,
-    open_bundle,
-    seal,
-    sha256_file,
-    sync_and_rename,
-    write_table,
-)
-from atlas.errors import AtlasError, CorpusError, StoreError
+from atlas.bundle import WEIGHTS, Bundle, seal, sha256_file, sync_and_rename, write_table
+from atlas.errors import CorpusError
 from atlas.ids import SaeId
 from atlas.lens import sae as saes
 from atlas.lens.sae import Sae
 from atlas.model import LanguageModel
 from ingest import corpus as corpora
+from ingest import run
 from ingest.config import Job
 from ingest.corpus import Corpus
-from ingest.lock import only_one
-from ingest.mine.evidence import Mining, write_evidence
-from ingest.train.evaluate import Evaluated, evaluate
+from ingest.engine import open_engine
+from ingest.mine.evidence import write_evidence
+from ingest.mine.passes import Mining
+from ingest.mine.units import exact, load_model
+from ingest.run import Work, versions, write_json
+from ingest.train.evaluate import Evaluated, Evaluations, Losses, evaluate
 from ingest.train.loop import Figures, Trained, train
 from ingest.train.stream import Buffers, Stream
-
-TRACKED = ("feature-atlas", "torch", "transformer-lens", "transformers", "numpy", "pyarrow")
-"""Distributions whose versions a run records."""
-GO_ON = "make room, then give the same command again: it goes on where it stopped"
-
-
-class Work(NamedTuple):
-    """A run's folder and what tells of it."""
-
-    folder: Path
-    """Where the bundle grows."""
-    run: str
-    reporter: progress.Reporter
-
-    @property
-    def scratch(self) -> Path:
-        """Where stages leave what only this run needs."""
-        return self.folder / "work"
 
 
 class Fitted(NamedTuple):
@@ -77,9 +50,8 @@ class Fitted(NamedTuple):
 
 
 def run_id(job: Job) -> str:
-    """The run's name: the job's, and a hash of all its settings."""
-    content = json.dumps(job.model_dump(mode="json"), sort_keys=True)
-    return f"{job.name}-{sha256(content.encode()).hexdigest()[:8]}"
+    """The run's name: the job's, and a hash of all settings that its result depends on."""
+    return run.name_of(job.name, job.model_dump(mode="json", exclude={"engine"}))
 
 
 def run_job(
@@ -99,44 +71,12 @@ def run_job(
     Raises:
         AtlasError: a model, corpus or setting that cannot work, or the run is already going on.
     """
-    folder = store / "bundles" / run_id(job)
-    if (folder / MANIFEST).is_file():
-        return open_bundle(folder)
-    with only_one(folder):
-        reporter = progress.Reporter(folder, run_id(job), listen, clock)
-        work = Work(folder, run_id(job), reporter)
-        before, begun = _spent(work), clock()
-
-        def seconds() -> float:
-            return before + clock() - begun
-
-        try:
-            bundle = _stages(job, work, seconds)
-        except KeyboardInterrupt:
-            reporter.end("stopped", "stopped by hand")
-            raise
-        except AtlasError as error:
-            reporter.end("failed", str(error))
-            raise
-        except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            failure = StoreError(f"run {run_id(job)} cannot go on: {reason}", GO_ON)
-            with suppress(OSError):
-                reporter.end("failed", str(failure))
-            raise failure from error
-        except Exception as error:
-            reporter.end("failed", f"{type(error).__name__}: {error}")
-            raise
-        finally:
-            with suppress(OSError):
-                _write_json(work.scratch / "seconds.json", seconds())
-        reporter.end("done")
-        return bundle
+    return run.make(store, run_id(job), partial(_stages, job), listen, clock)
 
 
 def _stages(job: Job, work: Work, seconds: Callable[[], float]) -> Bundle:
     work.reporter.stage("load model", 1, "model")
-    model = _load(job, job.model.dtype)
+    model = _load(job)
     work.reporter.advance(1)
     corpus = _corpus(job, work, model)
     fitted = _train(job, work, model, corpus)
@@ -146,13 +86,15 @@ def _stages(job: Job, work: Work, seconds: Callable[[], float]) -> Bundle:
     mining = Mining(
         job,
         model,
-        lambda: model if _dtype(model) == torch.float32 else _load(job, "float32"),
+        cache(lambda: exact(job, model)),
         fitted.saes,
         fitted.limits,
         corpus,
         {layer: str(name) for layer, name in names.items()},
+        sha256_file(work.folder / WEIGHTS),
     )
-    write_evidence(mining, work.folder, work.scratch, work.run, work.reporter)
+    with open_engine(job.engine) as engine:
+        write_evidence(mining, work.folder, work.run, work.reporter, engine)
     _write_saes(work, model, job, fitted, evaluated, names)
     _write_run(work, model, job, fitted, corpus, seconds())
     bundle = seal(work.folder, work.run)
@@ -160,9 +102,8 @@ def _stages(job: Job, work: Work, seconds: Callable[[], float]) -> Bundle:
     return bundle
 
 
-def _load(job: Job, dtype: str) -> LanguageModel:
-    part = job.model
-    model = models.load(part.name, id=part.id, device=part.device, dtype=dtype)
+def _load(job: Job) -> LanguageModel:
+    model = load_model(job, job.model.dtype)
     model.check_layers(job.sae.layers)
     if job.corpus.context_length > model.context_length:
         raise CorpusError(
@@ -173,27 +114,29 @@ def _load(job: Job, dtype: str) -> LanguageModel:
     return model
 
 
-def _dtype(model: LanguageModel) -> torch.dtype:
-    first: torch.Tensor = next(model.bridge.original_model.parameters())
-    return first.dtype
-
-
 def _corpus(job: Job, work: Work, model: LanguageModel) -> Corpus:
     path = work.scratch / "corpus.npz"
     work.reporter.stage("tokenise", 1, "corpus")
     if not path.is_file():
-        bos = model.info.bos_token if job.corpus.bos == "model" else None
-        if job.corpus.bos == "model" and bos is None:
-            raise CorpusError(
-                f"model {model.info.id} has no start token", "set corpus.bos = 'none'"
-            )
-        # A tenth more: start tokens and sinks are not trained on, last batches not filled.
-        unique = math.ceil(1.1 * job.train.tokens / job.train.repeats)
-        wanted = (job.evaluate.tokens, job.mine.tokens, unique)
-        documents = corpora.read(job.corpus)
-        corpora.save(path, corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted))
+        corpora.save(path, build_corpus(job, model))
     work.reporter.advance(1)
     return corpora.load(path)
+
+
+def build_corpus(job: Job, model: LanguageModel) -> Corpus:
+    """The job's contexts, always the same for the same text.
+
+    Raises:
+        CorpusError: there is too little text, or the model has no start token.
+    """
+    bos = model.info.bos_token if job.corpus.bos == "model" else None
+    if job.corpus.bos == "model" and bos is None:
+        raise CorpusError(f"model {model.info.id} has no start token", "set corpus.bos = 'none'")
+    # A tenth more: start tokens and sinks are not trained on, last batches not filled.
+    unique = math.ceil(1.1 * job.train.tokens / job.train.repeats)
+    wanted = (job.evaluate.tokens, job.mine.tokens, unique)
+    documents = corpora.read(job.corpus)
+    return corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted)
 
 
 def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted:
@@ -234,7 +177,7 @@ def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted
         work.scratch / "train.safetensors",
         harvested=harvested,
         stepped=stepped,
-        encode_dtype=_dtype(model),
+        encode_dtype=model.dtype,
     )
     assert stream.limits is not None
     saes_by_layer = dict(zip(layers, trained.saes, strict=True))
@@ -245,7 +188,7 @@ def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted
 
 def _evaluate(
     job: Job, work: Work, model: LanguageModel, corpus: Corpus, fitted: Fitted
-) -> dict[int, Evaluated]:
+) -> Evaluations:
     path = work.scratch / "evaluation.json"
     work.reporter.stage("evaluate", corpus.evaluate.tokens.size, "tokens")
     if not path.is_file():
@@ -258,9 +201,13 @@ def _evaluate(
             job.model.batch_contexts,
             work.reporter.advance,
         )
-        _write_json(path, {layer: one.to_columns() for layer, one in found.items()})
+        columns = {layer: one.to_columns() for layer, one in found.alone.items()}
+        joint = found.together and found.together.to_columns()
+        write_json(path, {"alone": columns, "together": joint})
     content = json.loads(path.read_text())
-    return {int(layer): Evaluated.from_columns(one) for layer, one in content.items()}
+    alone = {int(n): Evaluated.from_columns(one) for n, one in content["alone"].items()}
+    together = content["together"]
+    return Evaluations(alone, None if together is None else Losses.from_columns(together))
 
 
 def _write_weights(work: Work, fitted: Fitted, names: dict[int, SaeId]) -> None:
@@ -274,13 +221,14 @@ def _write_saes(
     model: LanguageModel,
     job: Job,
     fitted: Fitted,
-    evaluated: dict[int, Evaluated],
+    evaluated: Evaluations,
     names: dict[int, SaeId],
 ) -> None:
     weights = sha256_file(work.folder / WEIGHTS)
     rows = []
-    for layer, dead in zip(job.sae.layers, fitted.dead_share, strict=True):
-        one, sae = evaluated[layer], fitted.saes[layer]
+    sinks = fitted.limits.tolist()
+    for layer, dead, sink in zip(job.sae.layers, fitted.dead_share, sinks, strict=True):
+        one, sae = evaluated.alone[layer], fitted.saes[layer]
         rows.append(
             {
                 "id": str(names[layer]),
@@ -295,11 +243,20 @@ def _write_saes(
                 **one.to_columns(),
                 "dead_share": dead,
                 "dead_window": fitted.dead_window,
+                "sink_norm": sink if math.isfinite(sink) else None,
                 "weights": WEIGHTS,
                 "weights_sha256": weights,
             }
         )
     write_table(work.folder, "sae", {name: [row[name] for row in rows] for name in rows[0]})
+    if evaluated.together is not None:
+        joint = {
+            "run": work.run,
+            "layers": list(job.sae.layers),
+            **evaluated.together.to_columns(),
+            "eval_tokens": max(one.tokens for one in evaluated.alone.values()),
+        }
+        write_table(work.folder, "joint_evaluation", {name: [it] for name, it in joint.items()})
 
 
 def _write_run(
@@ -314,7 +271,7 @@ def _write_run(
         "created_at": datetime.now(UTC).replace(tzinfo=None),
         "seconds": seconds,
         "config": job.model_dump_json(),
-        "versions": json.dumps(_versions()),
+        "versions": json.dumps(versions()),
         "device": f"{model.device} ({platform.processor() or platform.machine()})",
         "bos": job.corpus.bos,
         "positions": f"first {skipped.skip_first} left out{sinks}",
@@ -327,26 +284,3 @@ def _write_run(
     write_table(work.folder, "run", {name: [value] for name, value in row.items()})
     described = asdict(model.info)
     write_table(work.folder, "model", {name: [value] for name, value in described.items()})
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in TRACKED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _spent(work: Work) -> float:
-    """Seconds of earlier tries of this run; one that was killed is not among them."""
-    path = work.scratch / "seconds.json"
-    work.scratch.mkdir(parents=True, exist_ok=True)
-    return float(json.loads(path.read_text())) if path.is_file() else 0.0
-
-
-def _write_json(path: Path, content: Any) -> None:
-    draft = path.with_suffix(".partial")
-    draft.write_text(json.dumps(content))
-    sync_and_rename(draft, path)

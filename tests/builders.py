@@ -145,6 +145,7 @@ def _saes(run: str, layers: tuple[int, ...], weights: str) -> dict[str, list[Any
         "eval_tokens": 500,
         "dead_share": 1 / 6,
         "dead_window": 3000,
+        "sink_norm": 40.0,
     }
     return {
         "id": [f"toy/{layer}-t" for layer in layers],
@@ -283,6 +284,7 @@ def _neighbours(saes: list[str]) -> dict[str, list[Any]]:
             "other_feature": 3,
             "cosine": 0.8,
             "jaccard": 0.1,
+            "fire_rank": None,
         }
         for sae in saes
     ]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from atlas.api import Atlas
 from atlas.errors import NotFound, StoreError
 from atlas.ids import parse
+from atlas.note_types import RoleClaim, Tag
 from atlas.store.publish import publish
 from atlas.types import PairQuery, Query
 from tests.builders import a_bundle
@@ -103,3 +105,28 @@ def test_a_jump_leads_to_what_exists(atlas, text, found):
     jump = atlas.jump(text)
     assert jump.text == text
     assert jump.found == tuple(parse(one) for one in found)
+
+
+@pytest.fixture
+def store(bundle, tmp_path):
+    publish(tmp_path / "store", [bundle.path])
+    return tmp_path / "store"
+
+
+def test_sql_over_a_store_without_notes_sees_empty_tables_and_makes_no_file(store):
+    with Atlas.open(store) as atlas:
+        assert atlas.sql("SELECT count(*) FROM tag").rows == ((0,),)
+        assert not (store / "notes.sqlite").exists()
+        atlas.notes.add(Tag("toy/1-t/0", "mine"), "ann")
+        assert atlas.sql("SELECT name FROM tag").rows == (("mine",),)
+
+
+def test_what_people_wrote_narrows_a_search_at_once(store):
+    with Atlas.open(store) as atlas:
+        assert atlas.search(Query(tag="mine")).total == 0
+        atlas.notes.add(Tag("toy/1-t/0", "mine"), "ann")
+        claim = atlas.notes.add(RoleClaim("toy/L1H1", "induction"), "ann")
+        assert [str(hit.row.id) for hit in atlas.search(Query(tag="mine")).hits] == ["toy/1-t/0"]
+        assert dict(atlas.search(Query()).facets["role"])["induction"] > 0
+        atlas.notes.edit(claim.id, replace(claim.content, status="withdrawn"), "ann", 1)
+        assert atlas.search(Query(role="induction")).total == 0

@@ -62,6 +62,22 @@ def test_features_are_what_the_sae_says_of_z(explorer):
             assert firing.act == pytest.approx(float(acts[firing.pos, firing.feature.index]))
 
 
+def test_the_activations_of_one_feature_are_what_the_sae_says(explorer):
+    acts = explorer.acts(TEXT, FEATURE)
+    expected = encode(SAES[IDS[0]], z_of(explorer, TEXT, 0))[:, FEATURE.index]
+    assert acts == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_pattern_has_one_row_per_position_that_sums_to_one(explorer):
+    head = HeadId("tiny-llama", 1, 2)
+    pattern = explorer.pattern(TEXT, head)
+    assert [len(row) for row in pattern.rows] == list(range(1, len(pattern.prompt.ids) + 1))
+    assert [sum(row) for row in pattern.rows] == pytest.approx([1.0] * len(pattern.rows))
+    assert explorer.qk(TEXT, 1, 2, 3, 1).pattern == pytest.approx(pattern.rows[3][1])
+    with pytest.raises(NotFound):
+        explorer.pattern(TEXT, HeadId("tiny-llama", 1, 99))
+
+
 def test_only_the_strongest_firings_of_each_position_are_listed(explorer):
     few, all = explorer.features(TEXT, top=2), explorer.features(TEXT, top=1000)
     for short, long in zip(few.layers, all.layers, strict=True):

@@ -10,7 +10,7 @@ from app.http.answer import FRESH, VERSION, OfBoth, OfEvidence
 from app.http.document import answers
 from app.http.errors import JSON
 from app.http.parameters import LARGEST, from_query, link
-from atlas import types, wire
+from atlas import study_types, types, wire
 from atlas.api import Atlas
 from atlas.ids import FeatureId, Id, parse_feature
 from atlas.note_types import NotesOn
@@ -68,7 +68,10 @@ class LinkedPairPage(types.PairPage):
 
 Search = Annotated[types.Query, Depends(from_query(types.Query))]
 Pairs = Annotated[types.PairQuery, Depends(from_query(types.PairQuery))]
-_LINKS = ("models", "runs", "saes", "search", "random", "cookbook", "schema", "progress", "docs")
+_LINKS = (
+    *("models", "runs", "saes", "studies", "search", "prompt", "random"),
+    *("cookbook", "schema", "progress", "docs"),
+)
 
 
 @router.get("/", responses=answers(Home))
@@ -189,6 +192,23 @@ def head(
     """Everything about one head: metrics, its strongest features, and what people wrote."""
     found = asked.atlas.head(f"{model}/{head}", limit, by)
     return asked.answer(HeadPage(found, _notes_on(asked.atlas, found.id)))
+
+
+@router.get("/studies", responses=answers(tuple[study_types.StudyRow, ...]))
+def studies(asked: OfEvidence) -> Response:
+    """Every run of a study, newest first."""
+    return asked.answer(asked.atlas.studies())
+
+
+@router.get("/studies/{name}", responses=answers(study_types.StudyPage))
+def study(
+    name: Annotated[str, Path(description="A run, or a study for its newest run.")],
+    asked: OfEvidence,
+    model: Annotated[str | None, Query(description="Of a study's name: whose run.")] = None,
+    limit: Annotated[int, Query(ge=0, le=10_000, description="Rows of each table.")] = 50,
+) -> Response:
+    """One run of a study with its settings, sample sizes and results."""
+    return asked.answer(asked.atlas.study(name, model, limit))
 
 
 def _notes_on(atlas: Atlas, target: Id) -> NotesOn:

@@ -47,6 +47,8 @@ def checked(host: str, settings: Settings) -> Settings:
     Raises:
         ConfigError: there are no tokens, and notes may be written.
     """
+    if settings.prompts is None:
+        settings = replace(settings, prompts=host in LOOPBACK)
     if host in LOOPBACK:
         return settings
     if settings.tokens is None and not settings.read_only:

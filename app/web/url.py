@@ -11,6 +11,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qs, urlencode
 
+from app.web.trail import Trail, parse_trail
 from atlas.errors import AtlasError, QueryError
 from atlas.ids import FeatureId, HeadId, Id, ModelId, SaeId, parse_feature, parse_head, parse_sae
 from atlas.types import HeadBy, PairQuery, Query
@@ -39,6 +40,8 @@ class AtFeature:
     """One feature."""
 
     id: FeatureId
+    text: str = ""
+    """A text of one's own to try it on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +87,33 @@ class AtSql:
     """Its named parameters, in a URL as `p_layer=5`."""
 
 
+How = Literal["", "zero", "mean", "resample", "set", "scale"]
+"""What is done to a feature or a head of a prompt; empty for nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class AtPrompt:
     """A text seen through the SAEs: what fires, one feature's sources, what wrote one of them."""
 
     text: str = ""
+    other: str = ""
+    """A second text to compare with."""
     model: str | None = None
     pos: int | None = None
     feature: FeatureId | None = None
     src: int | None = None
+    head: HeadId | None = None
+    """The head whose attention is shown."""
+    depth: int = 2
+    top: int = 5
+    """How far the graph goes, and how many pieces it shows of each feature."""
+    how: How = ""
+    target: str = ""
+    """The feature or head that is changed; empty for the one that is shown."""
+    value: float | None = None
+    everywhere: bool = False
+    """Whether it is changed at every position, or only at `pos`."""
+    trail: Trail = Trail()
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +324,7 @@ _READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     FeatureId: (parse_feature, "a feature"),
     HeadId: (parse_head, "a head"),
     SaeId: (parse_sae, "an SAE"),
+    Trail: (parse_trail, "a trail"),
 }
 
 

@@ -1,6 +1,7 @@
 """A loaded language model: forward passes, what they compute on the way, edits of z."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -8,10 +9,11 @@ from torch import Tensor
 
 from atlas import types
 from atlas.errors import ModelError
+from atlas.lens.circuits import Circuit, fold
 from atlas.lens.frozen import Internals, Layer, Norm, objection
 from atlas.lens.qk import Scoring
 from atlas.model import weights
-from atlas.model.passes import Edits, Passes, hook_name
+from atlas.model.passes import Edits, Passes, Replace, hook_name
 
 
 class Attention(NamedTuple):
@@ -22,6 +24,17 @@ class Attention(NamedTuple):
     pattern: Tensor  # [batch, head, dst, src], rows sum to 1
 
 
+class Attended(NamedTuple):
+    """What several layers' attention computed, and what leads from it to the logits."""
+
+    layers: dict[int, Attention]
+    post_scale: dict[int, Tensor]  # [batch, pos, 1], of the norm behind W_O; ones where none is
+    final_scale: Tensor  # [batch, pos, 1], of the norm before the unembedding
+
+
+_ATTENTION = ("attn.hook_z", "attn.hook_v", "attn.hook_pattern")
+"""Hooks of a block, in the order of Attention's fields."""
+_END = "unembed.hook_in"
 _PARTS = {
     "hook_attn_out": "attn_out",
     "hook_mlp_out": "mlp_out",
@@ -112,12 +125,43 @@ class LanguageModel:
     @torch.no_grad()
     def attention(self, tokens: Tensor, layers: Sequence[int]) -> dict[int, Attention]:
         """z, values and pattern of `layers`, for `[batch, pos]` token ids."""
-        parts = ["attn.hook_z", "attn.hook_v", "attn.hook_pattern"]
-        names = [hook_name(layer, part) for layer in layers for part in parts]
+        names = [hook_name(layer, part) for layer in layers for part in _ATTENTION]
         kept, _ = self._passes.run(tokens, names, whole=False)
         return {
-            layer: Attention(*(kept[hook_name(layer, part)] for part in parts)) for layer in layers
+            layer: Attention(*(kept[hook_name(layer, part)] for part in _ATTENTION))
+            for layer in layers
         }
+
+    @torch.no_grad()
+    def attended(
+        self, tokens: Tensor, layers: Sequence[int], embed: Replace | None = None
+    ) -> Attended:
+        """Attention internals with the scales that direct logit attribution freezes.
+
+        Args:
+            tokens: `[batch, pos]` token ids.
+            layers: layers to keep.
+            embed: what replaces the token embeddings `[batch, pos, width]`.
+        """
+        posts = {n: hook_name(n, "ln1_post.hook_scale") for n in layers}
+        posts = {n: name for n, name in posts.items() if name in self.bridge.hook_dict}
+        names = [hook_name(layer, part) for layer in layers for part in _ATTENTION]
+        names += [*posts.values(), "ln_final.hook_scale"]
+        kept, _ = self._passes.run(tokens, names, embed=embed, whole=False)
+        final = kept["ln_final.hook_scale"].float().view(*tokens.shape, 1)
+        return Attended(
+            {n: Attention(*(kept[hook_name(n, part)] for part in _ATTENTION)) for n in layers},
+            {
+                n: kept[posts[n]].float().view_as(final) if n in posts else torch.ones_like(final)
+                for n in layers
+            },
+            final,
+        )
+
+    @torch.no_grad()
+    def embeddings(self, tokens: Tensor) -> Tensor:
+        """Token embeddings `[batch, pos, width]` as an edit of them gets to see them."""
+        return self._passes.run(tokens, ["hook_embed"], whole=False)[0]["hook_embed"]
 
     @torch.no_grad()
     def losses(self, tokens: Tensor, replace: Edits | None = None) -> Tensor:
@@ -161,6 +205,61 @@ class LanguageModel:
                 _, logits = self._passes.run(tokens, edits=edit, resume=(start, entering))
             losses.append(_losses(logits, tokens))
         return losses
+
+    @torch.no_grad()
+    def ends_each(self, tokens: Tensor, at: Tensor, edits: Sequence[Edits]) -> Iterator[Tensor]:
+        """What the unembedding reads at one position of each row, under each of several edits.
+
+        Layers below an edit's first one are computed once for all; an empty edit is the clean run.
+
+        Args:
+            tokens: `[batch, pos]` token ids.
+            at: `[batch]`, the position of each row.
+            edits: any number of edits.
+
+        Yields:
+            For each edit `[batch, d_model]`, float32.
+        """
+        rows, at = torch.arange(len(tokens), device=self.device), at.to(self.device)
+        entering = {n: hook_name(n, "hook_resid_pre") for n in {min(e) for e in edits if e}}
+        clean, _ = self._passes.run(tokens, [*entering.values(), _END], whole=False)
+        for edit in edits:
+            kept = clean
+            if edit:
+                start = (min(edit), clean[entering[min(edit)]])
+                kept, _ = self._passes.run(tokens, [_END], edits=edit, resume=start, whole=False)
+            yield kept[_END][rows, at].float()
+
+    def z_gradients(
+        self, tokens: Tensor, at: Tensor, directions: Tensor, layers: Sequence[int]
+    ) -> dict[int, Tensor]:
+        """How a reading at the end of the model changes with z, to first order.
+
+        Args:
+            tokens: `[batch, pos]` token ids.
+            at: `[batch]`, the position of each row that is read.
+            directions: `[batch, d_model]`, what is read there before the unembedding.
+            layers: layers of z.
+
+        Returns:
+            Layer to the gradient `[batch, pos, head, d_head]` of each row's own reading.
+        """
+        seen: dict[int, Tensor] = {}
+
+        def watched(layer: int) -> Replace:
+            def watch(z: Tensor) -> Tensor:
+                seen[layer] = z if z.requires_grad else z.requires_grad_()
+                return seen[layer]
+
+            return watch
+
+        with torch.enable_grad():
+            edits = {layer: watched(layer) for layer in layers}
+            kept, _ = self._passes.run(tokens, [_END], edits=edits, whole=False)
+            end = kept[_END][torch.arange(len(tokens), device=self.device), at.to(self.device)]
+            total = (end.float() * directions).sum()
+            found = torch.autograd.grad(total, [seen[layer] for layer in layers])
+        return dict(zip(layers, found, strict=True))
 
     @torch.no_grad()
     def logits(self, tokens: Tensor, replace: Edits | None = None) -> Tensor:
@@ -261,6 +360,35 @@ class LanguageModel:
         except (AttributeError, RuntimeError) as error:
             raise self.refusal(f"its queries and keys cannot be read ({error})") from error
 
+    @torch.no_grad()
+    def circuit(self, n: int) -> Circuit:
+        """The heads of layer `n` by their weights, norms folded in; rotary positions left out."""
+        w_q, w_k = weights.read_qk(self.bridge.blocks[n])
+        return fold(self.layer(n), w_q, w_k, self.kv_head)
+
+    @torch.no_grad()
+    def direct_path(self) -> Tensor:
+        """`[d_model, d_model]`: unembedding times embedding, the final norm's weight folded in."""
+        w_u = self.bridge.W_U.float()
+        read = self.final_norm.pull(w_u.T, torch.ones(1, device=w_u.device))
+        path: Tensor = read.T @ self.bridge.W_E.float()
+        return path
+
+    @property
+    def is_rotary(self) -> bool:
+        """Whether queries and keys are turned by their positions."""
+        return str(self.bridge.cfg.positional_embedding_type) == "rotary"
+
+    def value_bias(self, layer: int) -> Tensor:
+        """c_V `[d_in]`: what value biases and the norm's bias add to z, wherever a head looks.
+
+        The rows of a pattern sum to 1, so z less c_V is z of the weights that TransformerLens gives
+        after its default processing (PAPER.md section 1, trap 1).
+        """
+        own = self.layer(layer)
+        by_head = own.b_v + own.norm.bias @ own.w_v
+        return by_head[self.kv_head].flatten()
+
     def w_o(self, layer: int) -> Tensor:
         """Output weights `[head, d_head, d_model]` of one layer, float32."""
         return self.layer(layer).w_o
@@ -286,6 +414,17 @@ class LanguageModel:
         """Columns `[n, d_model]` and biases `[n]` of the unembedding for `[n]` token ids."""
         return self.bridge.W_U[:, tokens].T.float(), self.bridge.b_U[tokens].float()
 
+    @cached_property
+    def mean_column(self) -> Tensor:
+        """`[d_model]`: mean column of the unembedding, what the mean logit reads."""
+        return self.bridge.W_U.detach().float().mean(1)  # type: ignore[no-any-return]
+
+    def ordinary_tokens(self) -> Tensor:
+        """`[n]`: token ids that stand for text, without special tokens and unused rows."""
+        known = range(min(len(self.tokenizer), self.info.vocab_size))
+        special = set(self.tokenizer.all_special_ids)
+        return torch.tensor([token for token in known if token not in special])
+
     @torch.no_grad()
     def logit_effects(self, directions: Tensor) -> Tensor:
         """What residual directions do to the logits, with the final norm's scale left out.
@@ -306,6 +445,11 @@ class LanguageModel:
 
 
 def _losses(logits: Tensor, tokens: Tensor) -> Tensor:
-    return torch.nn.functional.cross_entropy(
-        logits[:, :-1].float().flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
-    ).view(tokens.shape[0], -1)
+    """A few positions at a time: a whole batch of float32 logits does not fit a CPU's caches."""
+    few = 8 if logits.device.type == "cpu" else 4096
+    rows = [
+        torch.nn.functional.cross_entropy(some.float(), wanted, reduction="none")
+        for context, ids in zip(logits[:, :-1], tokens[:, 1:], strict=True)
+        for some, wanted in zip(context.split(few), ids.split(few), strict=True)
+    ]
+    return torch.cat(rows).view(tokens.shape[0], -1)

@@ -57,6 +57,7 @@ class Passes:
         names: Sequence[str] = (),
         *,
         edits: Edits | None = None,
+        embed: Replace | None = None,
         resume: tuple[int, Tensor] | None = None,
         whole: bool = True,
     ) -> tuple[dict[str, Tensor], Tensor]:
@@ -66,6 +67,7 @@ class Passes:
             tokens: `[batch, pos]` token ids.
             names: hooks to keep, each as it was before any edit of it.
             edits: what replaces z of some layers.
+            embed: what replaces the token embeddings `[batch, pos, width]`.
             resume: the first layer to run and the residual stream `[batch, pos, d_model]`
                 entering it.
             whole: False ends the pass once every hook was seen; the logits are then empty.
@@ -86,6 +88,7 @@ class Passes:
 
         hooks: list[tuple[str, Callable[..., Tensor | None]]] = [(n, keep(n)) for n in names]
         hooks += [(hook_name(n, "attn.hook_z"), _as_hook(f)) for n, f in (edits or {}).items()]
+        hooks += [("hook_embed", _as_hook(embed))] if embed else []
         logits = torch.empty(0)
         # Families whose attention transformers computes itself show patterns only when asked.
         more = {"output_attentions": True} if any("pattern" in name for name in names) else {}

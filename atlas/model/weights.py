@@ -26,6 +26,25 @@ def read_layer(block: Any, info: types.Model) -> Layer:
     )
 
 
+def read_qk(block: Any) -> tuple[Tensor, Tensor]:
+    """Query weights `[head, d_model, d_head]` and key weights `[kv_head, d_model, d_head]`.
+
+    The weight of a norm on queries or keys is multiplied in; its scale, one number per position
+    and head, is left out, and so is any rotary position.
+    """
+    attn = block.attn
+    return (
+        _normed(attn.W_Q.detach().float(), getattr(attn, "q_norm", None)),
+        _normed(attn.W_K.detach().float(), getattr(attn, "k_norm", None)),
+    )
+
+
+def _normed(w: Tensor, norm: Any) -> Tensor:
+    parts = [_head_norm(norm, w[0], head) for head in range(len(w))]
+    one = torch.ones(1, device=w.device)
+    return torch.stack([part.apply(own, one) for part, own in zip(parts, w, strict=True)])
+
+
 ROTARY = ("attn.hook_cos", "attn.hook_sin")
 QK_NORMS = ("attn.q_norm.hook_scale", "attn.k_norm.hook_scale")
 """Hooks of a block that scoring needs, where its family has them."""

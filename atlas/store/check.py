@@ -5,6 +5,7 @@ The tables have no keys and no foreign keys, because those cost more than all th
 
 import duckdb
 
+from atlas.bundle import STUDIED
 from atlas.errors import BundleError
 
 _KEYS = {
@@ -14,6 +15,7 @@ _KEYS = {
     "head": "model, layer, head",
     "vocab": "model, token",
     "context": "ctx",
+    "joint_evaluation": "run",
 }
 # Tables about features are checked for the SAEs that a bundle touched: the others are as they were.
 _KEYS_OF_SAE = {
@@ -40,7 +42,8 @@ _REFERENCES = (
     ("run", "model", "model"),
     ("context", "run", "run"),
     ("head", "model", "model"),
-    ("head_metric", "run", "run"),
+    *((table, "run", "run") for table in STUDIED),
+    ("joint_evaluation", "run", "run"),
 )
 # Every row about a feature must speak of a feature that its SAE has.
 _RANGE = (

@@ -26,6 +26,7 @@ Key = tuple[int, int]
 
 CARD = """
   f.sae, f.feature, t.text AS title, t.method AS title_method, t.support AS title_support,
+  t.score AS title_score,
   f.density, f.firings, f.max_act, f.mean_act, f.weight_head, f.weight_share, f.dfa_head,
   f.dfa_share, f.disagree, f.family, t.score AS title_score
 """
@@ -97,8 +98,10 @@ class Evidence:
     @cached_property
     def runs(self) -> tuple[Run, ...]:
         """All runs, newest first."""
+        joint = {row["run"]: row for row in self.query("SELECT * FROM joint_evaluation")}
         return tuple(
-            rows.run(row) for row in self.query("SELECT * FROM run ORDER BY created_at DESC, id")
+            rows.run(row, joint.get(row["id"]))
+            for row in self.query("SELECT * FROM run ORDER BY created_at DESC, id")
         )
 
     @cached_property

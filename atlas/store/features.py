@@ -28,11 +28,14 @@ ORDER BY method, model, prompt, scorer
 _EXAMPLES = """
 SELECT e.*, c.tokens, c.doc, c.source, c.start FROM example e JOIN context c USING (ctx)
 WHERE e.sae = $sae AND e.feature = $feature
-ORDER BY list_position(['top', 'interval', 'random', 'near_miss'], e.kind), e.band DESC, e.rank
+ORDER BY list_position(['top', 'interval', 'random', 'decile', 'near_miss'], e.kind), e.band DESC,
+  e.rank
 """
 _NEIGHBOURS = """
-SELECT other_sae, other_feature, cosine, jaccard FROM neighbour
-WHERE sae = $sae AND feature = $feature ORDER BY abs(cosine) DESC, other_sae, other_feature
+SELECT other_sae, other_feature, cosine, jaccard, rank, fire_rank FROM neighbour
+WHERE sae = $sae AND feature = $feature
+ORDER BY rank IS NULL, abs(cosine) DESC NULLS LAST, jaccard DESC NULLS LAST, other_sae,
+  other_feature
 """
 _STRONGEST = """
 SELECT e.*, c.tokens, c.doc, c.source, c.start, f.bias
@@ -103,7 +106,7 @@ def _neighbours(evidence: Evidence, key: Key) -> tuple[Neighbour, ...]:
     found = evidence.query(_NEIGHBOURS, sae=key[0], feature=key[1])
     cards = evidence.rows_of((row["other_sae"], row["other_feature"]) for row in found)
     return tuple(
-        Neighbour(card, row["cosine"], row["jaccard"])
+        Neighbour(card, row["cosine"], row["jaccard"], row["rank"], row["fire_rank"])
         for card, row in zip(cards, found, strict=True)
     )
 

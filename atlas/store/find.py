@@ -3,8 +3,7 @@
 SQL reads the table with one row per feature, never the examples.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -12,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from atlas.errors import NotFound, QueryError
-from atlas.ids import FeatureId, HeadId
-from atlas.store import cursor, words
+from atlas.ids import HeadId
+from atlas.note_types import ROLES
+from atlas.store import cursor, facets, words
 from atlas.store.evidence import Evidence, Key
+from atlas.store.facets import HUMAN, NOBODY, Said
 from atlas.store.search import Matches
 from atlas.types import Hit, Page, Query, Sae, Sort
 
@@ -28,22 +29,29 @@ _VALUE: dict[Sort, str] = {
     "mean_act": "f.mean_act",
     "head_share": "{share}",
     "support": "t.support",
+    "score": "t.score",
     "disagreement": "f.disagreement",
     "id": "c.place::DOUBLE * 4294967296 + f.feature",
 }
+_SHARES = ("head_min", "density_min", "density_max", "support_min", "score_min", "disagreement_min")
 _SHARE = {"measured": ("f.dfa_head", "dfa_share"), "weights": ("f.weight_head", "weight_share")}
 _MATCH = """
 WITH chosen AS (
   SELECT unnest($numbers::SMALLINT[]) AS sae, unnest($places::INTEGER[]) AS place
 ), match AS (
-  SELECT f.sae, f.feature, c.place, f.family, {head} AS head, {score} AS score,
-    coalesce(({value})::DOUBLE * $sign, 'infinity'::DOUBLE) AS value
-  FROM feature f JOIN chosen c USING (sae) {joins}
+  SELECT f.sae, f.feature, c.place, f.family, t.method, {band} AS band, {head} AS head,
+    {score} AS score, coalesce(({value})::DOUBLE * $sign, 'infinity'::DOUBLE) AS value
+  FROM feature f JOIN chosen c USING (sae)
+    LEFT JOIN title t ON t.sae = f.sae AND t.feature = f.feature {joins}
   WHERE ($dead OR f.firings > 0)
     AND ($family IS NULL OR f.family = $family)
     AND ($density_min IS NULL OR f.density >= $density_min)
     AND ($density_max IS NULL OR f.density <= $density_max)
     AND ($disagree IS NULL OR f.disagree = $disagree)
+    AND ($disagreement_min IS NULL OR f.disagreement >= $disagreement_min)
+    AND ($support_min IS NULL OR t.support >= $support_min)
+    AND ($score_min IS NULL OR t.score >= $score_min)
+    AND ($method IS NULL OR t.method = $method)
     {conditions}
 )
 """
@@ -52,23 +60,6 @@ SELECT sae, feature, place, score, value FROM match
 WHERE $last IS NULL OR value > $last OR (value = $last AND (place, feature) > ($place, $feature))
 ORDER BY value, place, feature LIMIT $limit + 1
 """
-_COUNTS = """
-SELECT sae, head, family, count(*) AS features FROM match
-GROUP BY GROUPING SETS ((sae, head), (family))
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What people's notes add to a search; found live in their own store."""
-
-    tagged: Collection[FeatureId] | None = None
-    """Features with the tag that the query asks for."""
-    reasons: Mapping[FeatureId, str] | None = None
-    """Features whose notes match the words, with the place that matched."""
-
-
-NOBODY = Said()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +80,7 @@ def find(evidence: Evidence, query: Query, said: Said = NOBODY) -> Page:
     Args:
         evidence: the snapshot to search.
         query: words, filters, order and page.
-        said: what the notes know; needed when the query asks for a tag.
+        said: what the notes know; needed when the query asks for a tag, a role or a person's title.
 
     Raises:
         QueryError: a setting is out of range, or `after` belongs to another query or snapshot.
@@ -102,7 +93,6 @@ def find(evidence: Evidence, query: Query, said: Said = NOBODY) -> Page:
     last, place, feature = mark or (None, None, None)
     page = {"last": last, "place": place, "feature": feature, "limit": query.limit}
     found = evidence.query(plan.match + _PAGE, plan.tables, **plan.values, **page)
-    counts = evidence.query(plan.match + _COUNTS, plan.tables, **plan.values)
     shown = found[: query.limit]
     after = ""
     if len(found) > query.limit:
@@ -110,9 +100,9 @@ def find(evidence: Evidence, query: Query, said: Said = NOBODY) -> Page:
         after = cursor.write(
             cursor.Mark(end["value"], end["place"], end["feature"]), query, evidence.snapshot.name
         )
-    total, facets = _facets(evidence, counts)
+    total, counts = facets.count(evidence, plan.match, plan.tables, plan.values, said)
     hits = _hits(evidence, shown, clauses, said)
-    return Page(hits, total, after, evidence.snapshot.name, facets)
+    return Page(hits, total, after, evidence.snapshot.name, counts)
 
 
 def check(query: Query) -> None:
@@ -123,7 +113,9 @@ def check(query: Query) -> None:
         raise QueryError(f"limit is {query.limit}", f"it may be 1 to {MAX_LIMIT}")
     if query.head_by not in _SHARE:
         raise QueryError(f"unknown head_by {query.head_by!r}", "known: measured, weights")
-    for name in ("head_min", "density_min", "density_max", "support_min"):
+    if query.role is not None and query.role not in ROLES:
+        raise QueryError(f"unknown role {query.role[:80]!r}", f"known: {', '.join(ROLES)}")
+    for name in _SHARES:
         value = getattr(query, name)
         if value is not None and not 0 <= value <= 1:
             raise QueryError(f"{name} is {value}", "it is a share: 0 to 1")
@@ -170,9 +162,13 @@ def _plan(evidence: Evidence, query: Query, clauses: tuple[words.Clause, ...], s
         "sign": -1.0 if query.descending else 1.0,
         "dead": query.dead,
         "family": query.family,
+        "method": None if query.method == HUMAN else query.method,
         "density_min": query.density_min,
         "density_max": query.density_max,
         "disagree": query.disagree,
+        "disagreement_min": query.disagreement_min,
+        "support_min": query.support_min,
+        "score_min": query.score_min,
     }
     if candidates is not None:
         joins.append("JOIN candidate h ON h.sae = f.sae AND h.feature = f.feature")
@@ -180,14 +176,13 @@ def _plan(evidence: Evidence, query: Query, clauses: tuple[words.Clause, ...], s
         joins.append("JOIN feature_head s ON s.sae = f.sae AND s.feature = f.feature")
         conditions.append(f"AND s.head = $head AND s.{share} >= $head_min")
         values |= {"head": query.head, "head_min": query.head_min}
-    if query.sort == "support" or query.support_min is not None:
-        joins.append("LEFT JOIN title t ON t.sae = f.sae AND t.feature = f.feature")
-    if query.support_min is not None:
-        conditions.append("AND t.support >= $support_min")
-        values["support_min"] = query.support_min
+    if query.role is not None:
+        conditions.append(f"AND (f.sae, {top_head}) IN ({_ROLE_HEADS})")
+        values |= _role_heads(evidence, said.roles.get(query.role, ()))
     score = "h.score" if clauses else "0.0::DOUBLE"
     owner = "f" if query.head is None else "s"
     match = _MATCH.format(
+        band=facets.BAND,
         head=top_head,
         score=score,
         value=_VALUE[query.sort].format(score=score, share=f"{owner}.{share}"),
@@ -197,18 +192,30 @@ def _plan(evidence: Evidence, query: Query, clauses: tuple[words.Clause, ...], s
     return _Plan(match, values, {} if candidates is None else {"candidate": candidates})
 
 
+_ROLE_HEADS = "SELECT unnest($role_saes::SMALLINT[]), unnest($role_heads::SMALLINT[])"
+
+
+def _role_heads(evidence: Evidence, heads: Collection[HeadId]) -> dict[str, list[int]]:
+    """Heads as (SAE number, head), once for every SAE of their layer."""
+    found = [
+        (sae.number, head.head)
+        for sae in evidence.saes
+        for head in heads
+        if (sae.id.model, sae.id.layer) == (head.model, head.layer)
+    ]
+    return {"role_saes": [sae for sae, _ in found], "role_heads": [head for _, head in found]}
+
+
 def _candidates(
     evidence: Evidence, query: Query, clauses: tuple[words.Clause, ...], said: Said
 ) -> pa.Table | None:
-    """Features that the words and the tag leave, with their score; None when neither is asked."""
-    if not clauses and query.tag is None:
-        return None
-    tagged = None if query.tag is None else _keys(evidence, said.tagged or ())
+    """Features that the words and people's notes leave, with their score; None for all."""
+    allowed = _allowed(evidence, query, said)
     if not clauses:
-        return _table(dict.fromkeys(tagged or (), 0.0))
+        return None if allowed is None else _table(dict.fromkeys(allowed, 0.0))
     matches = evidence.index.match(clauses)
-    spoken = _keys(evidence, said.reasons or {})
-    if tagged is None and not spoken:
+    spoken = facets.keys(evidence, said.reasons)
+    if allowed is None and not spoken:
         return _arrow(matches)
     found = dict(
         zip(
@@ -219,17 +226,15 @@ def _candidates(
     )
     above = float(matches.score.max(initial=0.0)) + 1.0
     found |= {key: found.get(key, 0.0) + above for key in spoken}
-    return _table(found if tagged is None else {k: s for k, s in found.items() if k in tagged})
+    return _table(found if allowed is None else {k: s for k, s in found.items() if k in allowed})
 
 
-def _keys(evidence: Evidence, features: Iterable[FeatureId]) -> set[Key]:
-    """Keys of the features that this snapshot has; notes may speak of others."""
-    sizes = {sae.id: (sae.number, sae.d_sae) for sae in evidence.saes}
-    return {
-        (sizes[one.sae][0], one.index)
-        for one in features
-        if one.sae in sizes and one.index < sizes[one.sae][1]
-    }
+def _allowed(evidence: Evidence, query: Query, said: Said) -> set[Key] | None:
+    """Features with the tag and the person's title that the query asks for; None for all."""
+    asked = [said.tags.get(query.tag, ())] if query.tag is not None else []
+    asked += [said.named] if query.method == HUMAN else []
+    found = [facets.keys(evidence, features) for features in asked]
+    return set.intersection(*found) if found else None
 
 
 def _table(scores: Mapping[Key, float]) -> pa.Table:
@@ -258,36 +263,9 @@ def _hits(
     cards = evidence.rows_of(keys)
     if not clauses:
         return tuple(Hit(card, 0.0, ()) for card in cards)
-    spoken = said.reasons or {}
+    spoken = said.reasons
     hits = []
     for row, card, why in zip(found, cards, evidence.index.reasons(keys, clauses), strict=True):
         own = (spoken[card.id],) if card.id in spoken else ()
         hits.append(Hit(card, row["score"], own + why))
     return tuple(hits)
-
-
-def _facets(
-    evidence: Evidence, counts: list[dict[str, Any]]
-) -> tuple[int, dict[str, tuple[tuple[str, int], ...]]]:
-    """Number of matches, and how they divide by model, layer, SAE, top head and family."""
-    tally: dict[str, Counter[str]] = {
-        name: Counter() for name in ("model", "layer", "sae", "head", "family")
-    }
-    for row in counts:
-        features = row["features"]
-        if row["sae"] is None:
-            if row["family"] is not None:
-                tally["family"][row["family"]] += features
-            continue
-        of = evidence.numbered(row["sae"]).id
-        tally["model"][of.model] += features
-        tally["layer"][str(of.layer)] += features
-        tally["sae"][str(of)] += features
-        if row["head"] is not None:
-            tally["head"][str(HeadId(of.model, of.layer, row["head"]))] += features
-    total = tally["model"].total()
-    ordered = {
-        name: tuple(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
-        for name, found in tally.items()
-    }
-    return total, ordered

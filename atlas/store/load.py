@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import duckdb
 
-from atlas.bundle import TABLES, Bundle
+from atlas.bundle import STUDIED, TABLES, Bundle
 from atlas.errors import AtlasError, BundleError
 from atlas.store import check
 
@@ -25,12 +25,19 @@ _ORDER = {
     "label_score": "feature, method, model, prompt, scorer",
     "label_failure": "feature, method, model, prompt, step",
     "label_embedding": "feature, model",
+    **{table: "ALL" for table, columns in STUDIED.items() if "sae" in columns},
 }
 _LABELS = ("label", "label_score", "label_failure")
 # What tells rows of a label table apart, beside the feature and the labeller.
 _LABEL_KEY = {"label": "", "label_score": "scorer", "label_failure": "step"}
 _OF_MODEL = {"model": "id", "vocab": "model", "head": "model"}
-_OF_RUN = {"run": "id", "context": "run", "head_metric": "run"}
+_OF_STUDY = tuple(table for table, columns in STUDIED.items() if "sae" not in columns)
+_OF_RUN = {
+    "run": "id",
+    "context": "run",
+    "joint_evaluation": "run",
+    **dict.fromkeys(_OF_STUDY, "run"),
+}
 _FORGET_SAE = (
     "DELETE FROM {table} WHERE sae IN (SELECT s.sae FROM sae s"
     " WHERE s.id IN (SELECT DISTINCT sae FROM read_parquet($path)))"
@@ -44,7 +51,8 @@ _FORGET = {
     WHERE old.sae = new.number AND old.feature = new.feature AND old.model = new.model
     """
 }
-_PLAIN = ("model", "vocab", "head", "head_metric")
+_PLAIN = ("model", "vocab", "head", "joint_evaluation")
+_WITH_CONTEXT = tuple(table for table, schema in TABLES.items() if "ctx" in schema.names)
 # Refused content, as against a full disk or a lack of memory.
 _UNFIT = (
     duckdb.BinderException,
@@ -273,6 +281,7 @@ def _insert_features(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> set[int]
     """Load the tables about features, one SAE at a time; gives the SAEs that they speak of."""
     numbers: dict[str, int] = dict(con.execute("SELECT id, sae FROM sae").fetchall())
     offset = _insert_contexts(con, bundle)
+    _insert_studies(con, bundle, offset)
     touched = {numbers[name] for name in _column(con, _path(bundle, "sae"), "id")}
     for table, order in _ORDER.items():
         path = _path(bundle, table)
@@ -285,23 +294,25 @@ def _insert_features(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> set[int]
         touched |= {numbers[name] for name in names}
         for name in sorted(names, key=numbers.__getitem__):
             values = {"path": path, "name": name, "number": numbers[name]}
-            if table == "example":
+            if table in _WITH_CONTEXT:
                 values["offset"] = offset
             con.execute(_INSERT[table].format(order=order), values)
     return touched
 
 
 _INSERT = {
-    **dict.fromkeys(_ORDER, ""),
     **{
         table: f"INSERT INTO {table} BY NAME"
         " SELECT $number::SMALLINT AS sae, b.* EXCLUDE (sae) FROM read_parquet($path) b"
         " WHERE b.sae = $name ORDER BY {order}"
-        for table in ("feature", "feature_head", *_LABELS, *_FORGET)
+        for table in _ORDER
     },
-    "example": "INSERT INTO example BY NAME"
-    " SELECT $number::SMALLINT AS sae, b.* EXCLUDE (sae) REPLACE (b.ctx + $offset AS ctx)"
-    " FROM read_parquet($path) b WHERE b.sae = $name ORDER BY {order}",
+    **{
+        table: f"INSERT INTO {table} BY NAME"
+        " SELECT $number::SMALLINT AS sae, b.* EXCLUDE (sae) REPLACE (b.ctx + $offset AS ctx)"
+        " FROM read_parquet($path) b WHERE b.sae = $name ORDER BY {order}"
+        for table in _WITH_CONTEXT
+    },
     "neighbour": "INSERT INTO neighbour BY NAME"
     " SELECT $number::SMALLINT AS sae, b.* EXCLUDE (sae, other_sae), o.sae AS other_sae"
     " FROM read_parquet($path) b JOIN sae o ON o.id = b.other_sae"
@@ -321,6 +332,17 @@ def _insert_contexts(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> int:
     return int(offset)
 
 
+def _insert_studies(con: duckdb.DuckDBPyConnection, bundle: Bundle, offset: int) -> None:
+    """Load the results of studies that are about no single SAE."""
+    for table in _OF_STUDY:
+        if path := _path(bundle, table):
+            moved = "REPLACE (b.ctx + $offset AS ctx)" if table in _WITH_CONTEXT else ""
+            con.execute(
+                f"INSERT INTO {table} BY NAME SELECT b.* {moved} FROM read_parquet($path) b",
+                {"path": path} | ({"offset": offset} if moved else {}),
+            )
+
+
 def _resolve(
     bundle: Bundle, table: str, names: Iterable[str], numbers: dict[str, int]
 ) -> list[str]:
@@ -336,14 +358,14 @@ def _resolve(
 
 def sweep(con: duckdb.DuckDBPyConnection) -> None:
     """Once all is loaded: remove contexts without examples, then runs of which nothing is left."""
-    con.execute("DELETE FROM context WHERE ctx NOT IN (SELECT ctx FROM example)")
-    con.execute(
-        """
-        DELETE FROM run WHERE id NOT IN (
-          SELECT run FROM sae UNION ALL SELECT run FROM head_metric UNION ALL
-          SELECT run FROM context UNION ALL SELECT run FROM bundle)
-        """
+    used = " UNION ALL ".join(
+        f"SELECT ctx FROM {table}" for table in _WITH_CONTEXT if table != "context"
     )
+    con.execute(f"DELETE FROM context WHERE ctx NOT IN ({used})")
+    runs = " UNION ALL ".join(
+        f"SELECT run FROM {table}" for table in ("sae", "context", "bundle", *STUDIED)
+    )
+    con.execute(f"DELETE FROM run WHERE id NOT IN ({runs})")
 
 
 assert set(_ORDER) | set(_OF_MODEL) | set(_OF_RUN) | {"sae"} == set(TABLES)

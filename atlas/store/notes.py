@@ -23,6 +23,7 @@ from atlas.note_types import (
     Imported,
     J,
     Judged,
+    Marks,
     Member,
     Note,
     NoteHit,
@@ -231,6 +232,11 @@ class Notes:
         with self._reading() as session:
             return notes_read.tagged(session, name)
 
+    def marks(self) -> Marks:
+        """Tags, claimed roles and people's titles, with the ids they are on."""
+        with self._reading() as session:
+            return notes_read.marks(session)
+
     def search(self, text: str, limit: int = 100) -> tuple[NoteHit, ...]:
         """Notes that hold every word of `text`, in any case, last changed first."""
         with self._reading() as session:
@@ -245,6 +251,11 @@ class Notes:
         """The latest changes of all notes; `before` is the last number of the page before."""
         with self._reading() as session:
             return notes_read.recent(session, limit, before)
+
+    def about(self, target: str, limit: int = 50) -> tuple[Change, ...]:
+        """The latest changes of notes on one id, those taken away too, latest first."""
+        with self._reading() as session:
+            return notes_read.about(session, target, limit)
 
     # Exchange
 

@@ -16,6 +16,7 @@ from atlas.note_types import (
     HumanLabel,
     J,
     Judged,
+    Marks,
     Note,
     NoteHit,
     NotesOn,
@@ -31,7 +32,9 @@ from atlas.store.notes_schema import (
     CollectionMemberRow,
     CollectionRow,
     HistoryRow,
+    HumanLabelRow,
     NoteRow,
+    RoleClaimRow,
     TagRow,
     VoteRow,
 )
@@ -101,6 +104,27 @@ def tagged(session: Session, name: str) -> tuple[str, ...]:
     return tuple(sorted(target for target in session.scalars(rows) if target))
 
 
+def marks(session: Session) -> Marks:
+    """Tags, claimed roles and titles by people, with the ids they are on."""
+    tags = select(TagRow.name, TagRow.target).where(~TagRow.deleted)
+    roles = select(RoleClaimRow.role, RoleClaimRow.target).where(
+        ~RoleClaimRow.deleted, RoleClaimRow.status != "withdrawn"
+    )
+    named = select(HumanLabelRow.side, HumanLabelRow.target).where(
+        ~HumanLabelRow.deleted, HumanLabelRow.side == "title"
+    )
+    found = [_targets(session, rows) for rows in (tags, roles, named)]
+    return Marks(found[0], found[1], found[2].get("title", ()))
+
+
+def _targets(session: Session, rows: Select[str, str | None]) -> dict[str, tuple[str, ...]]:
+    """Targets by the word that is said of them, both in order."""
+    by_word: defaultdict[str, set[str]] = defaultdict(set)
+    for word, target in session.execute(rows):
+        by_word[word].add(target or "")
+    return {word: tuple(sorted(by_word[word])) for word in sorted(by_word)}
+
+
 def search(session: Session, text: str, limit: int) -> tuple[NoteHit, ...]:
     """Notes that hold every word of `text` somewhere, last changed first; none for no words."""
     wanted = folded(text).split()[:_MAX_WORDS]
@@ -131,6 +155,15 @@ def recent(session: Session, limit: int, before: int | None) -> tuple[Change, ..
     if before is not None:
         rows = rows.where(HistoryRow.number < before)
     return tuple(change_of(row) for row in session.scalars(rows))
+
+
+def about(session: Session, target: str, limit: int) -> tuple[Change, ...]:
+    """The latest changes of notes on one id and of votes on them, latest first."""
+    own = select(NoteRow.id).where(NoteRow.target == target)
+    votes = select(VoteRow.id).where(VoteRow.about.in_(own))
+    rows = select(HistoryRow).where(HistoryRow.note.in_(own) | HistoryRow.note.in_(votes))
+    latest = rows.order_by(HistoryRow.number.desc()).limit(limit)
+    return tuple(change_of(row) for row in session.scalars(latest))
 
 
 def _live(rows: Select[Any]) -> Select[Any]:

@@ -42,6 +42,11 @@ def as_tables(session: Session) -> dict[str, pa.Table]:
     }
 
 
+def empty() -> dict[str, pa.Table]:
+    """Every table of `columns` without rows, for a store in which nobody wrote."""
+    return {name: _arrow(shown, []) for name, shown in columns().items()}
+
+
 def arrow_type(column: Column[Any]) -> pa.DataType:
     """The Arrow type that SQL sees for a column."""
     return _TYPES[type(column.type)]

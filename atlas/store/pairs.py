@@ -11,19 +11,17 @@ from atlas.store.find import MAX_LIMIT, chosen_saes
 from atlas.store.words import escape, unescape
 from atlas.types import PairHit, PairPage, PairQuery
 
-# The strongest source of an example is at pos - distance; its head stands beside it in the lists.
 _MATCH = """
 WITH chosen AS (
   SELECT unnest($numbers::SMALLINT[]) AS sae, unnest($places::INTEGER[]) AS place
 ), hit AS (
-  SELECT e.sae, e.feature, count(*) AS matches, min(e.rank) AS rank FROM example e
-  WHERE e.kind = 'top' AND e.sae IN (SELECT sae FROM chosen)
-    AND ($any_dst OR e.token IN (SELECT unnest($dst::INTEGER[])))
-    AND ($any_src OR e.src_token IN (SELECT unnest($src::INTEGER[])))
-    AND ($low IS NULL OR e.distance >= $low) AND ($high IS NULL OR e.distance <= $high)
-    AND ($head IS NULL
-      OR e.src_head[list_position(e.src_pos, (e.pos - e.distance)::SMALLINT)] = $head)
-  GROUP BY e.sae, e.feature
+  SELECT p.sae, p.feature, count(*) AS matches, min(p.rank) AS rank FROM pair p
+  WHERE p.sae IN (SELECT sae FROM chosen)
+    AND ($any_dst OR p.token IN (SELECT unnest($dst::INTEGER[])))
+    AND ($any_src OR p.src_token IN (SELECT unnest($src::INTEGER[])))
+    AND ($low IS NULL OR p.distance >= $low) AND ($high IS NULL OR p.distance <= $high)
+    AND ($head IS NULL OR p.head = $head)
+  GROUP BY p.sae, p.feature
 ), match AS (
   SELECT h.*, c.place, -h.matches::DOUBLE AS value
   FROM hit h JOIN chosen c USING (sae) JOIN feature f USING (sae, feature)

@@ -245,6 +245,15 @@ def _finish(con: duckdb.DuckDBPyConnection, number: int, now: datetime) -> None:
           WHERE t.sae = e.sae AND t.feature = e.feature AND t.text = e.text)
         """
     )
+    con.execute("DELETE FROM pair")
+    con.execute(
+        """
+        INSERT INTO pair BY NAME
+        SELECT sae, feature, rank, token, src_token, distance,
+          src_head[list_position(src_pos, (pos - distance)::SMALLINT)] AS head
+        FROM example WHERE kind = 'top' ORDER BY token, src_token, sae, feature, rank
+        """
+    )
     con.execute("COMMIT")
 
 

@@ -3,6 +3,9 @@
 `merge` is associative and commutative, and so exact that any split into shards gives equal bytes:
 sums are integers (values times 2^20), ties are broken by place in the corpus, and random samples
 are the firings with the lowest hash of (context, position, feature), not the ones that came first.
+
+Memory per feature is bounded by `Limits`: 16 bytes for each kept firing, of which there are at most
+top + 64 per_bin + random + near + sketch, and 8 (68 + 3 heads) bytes of counts.
 """
 
 from collections.abc import Mapping
@@ -42,6 +45,8 @@ class Limits(NamedTuple):
     top: int  # strongest, one per context
     per_bin: int  # at random from each histogram bin
     random: int  # at random from all
+    near: int  # near misses, one per context
+    sketch: int  # with the lowest hash of the place alone
 
 
 class Fold(NamedTuple):
@@ -59,13 +64,16 @@ class Fold(NamedTuple):
     top: Kept
     binned: Kept
     random: Kept
+    near: Kept  # near misses, act being the pre-activation
+    sketch: Kept  # firings with the lowest hash of (context, position), equal for all features
 
 
-def fold(hits: Hits, tokens: int, features: int, limits: Limits) -> Fold:
+def fold(hits: Hits, near: Kept, tokens: int, features: int, limits: Limits) -> Fold:
     """What some contexts contribute; contexts must not be split between two calls.
 
     Args:
         hits: all firings in them.
+        near: the nearest miss of each context and feature, where there is one.
         tokens: positions scored in them.
         features: d_sae.
         limits: how many firings to keep.
@@ -91,12 +99,14 @@ def fold(hits: Hits, tokens: int, features: int, limits: Limits) -> Fold:
         _strongest(firings, limits.top),
         _lowest_hash(firings, bins, limits.per_bin),
         _lowest_hash(firings, np.zeros_like(bins), limits.random),
+        _strongest(near, limits.near),
+        _lowest_place(firings, limits.sketch),
     )
 
 
 def merge(one: Fold, other: Fold, limits: Limits) -> Fold:
     """What two disjoint sets of contexts contribute together."""
-    top, binned, random = (
+    top, binned, random, near, sketch = (
         Kept(*(np.concatenate(pair) for pair in zip(a, b, strict=True)))
         for a, b in zip(one[9:], other[9:], strict=True)
     )
@@ -113,6 +123,8 @@ def merge(one: Fold, other: Fold, limits: Limits) -> Fold:
         _strongest(top, limits.top),
         _lowest_hash(binned, histogram_bin(binned.act), limits.per_bin),
         _lowest_hash(random, np.zeros(len(random.act), np.int64), limits.random),
+        _strongest(near, limits.near),
+        _lowest_place(sketch, limits.sketch),
     )
 
 
@@ -128,8 +140,15 @@ def histogram_bin(act: NDArray[Any]) -> NDArray[Any]:
 
 def firing_hash(feature: NDArray[Any], ctx: NDArray[Any], pos: NDArray[Any]) -> NDArray[Any]:
     """A fixed pseudo-random number per firing, from (feature, context, position)."""
-    place = (ctx.astype(np.uint64) << np.uint64(16)) | pos.astype(np.uint64)
-    return _scramble(_scramble(place) ^ feature.astype(np.uint64))
+    return _scramble(place_hash(ctx, pos) ^ feature.astype(np.uint64))
+
+
+def place_hash(ctx: NDArray[Any], pos: NDArray[Any]) -> NDArray[Any]:
+    """A fixed pseudo-random number per place, the same for all features; no two places share one.
+
+    The scramble is a bijection of 64 bits, so the place can be told from the number.
+    """
+    return _scramble((ctx.astype(np.uint64) << np.uint64(16)) | pos.astype(np.uint64))
 
 
 def _scramble(x: NDArray[Any]) -> NDArray[Any]:
@@ -152,7 +171,7 @@ def _sums(
 
 
 def _strongest(kept: Kept, count: int) -> Kept:
-    """The `count` strongest firings per feature, at most one per context."""
+    """The `count` strongest per feature, at most one per context."""
     order = np.lexsort((kept.pos, kept.ctx, -kept.act, kept.feature))
     pairs = kept.feature[order].astype(np.int64) << 32 | kept.ctx[order]
     _, first = np.unique(pairs, return_index=True)
@@ -167,6 +186,12 @@ def _lowest_hash(kept: Kept, group: NDArray[Any], count: int) -> Kept:
     )
     keys = kept.feature[order].astype(np.int64) * HISTOGRAM_BINS + group[order]
     return _take(kept, order[_rank(keys) < count])
+
+
+def _lowest_place(kept: Kept, count: int) -> Kept:
+    """The `count` firings per feature whose place has the lowest hash."""
+    order = np.lexsort((place_hash(kept.ctx, kept.pos), kept.feature))
+    return _take(kept, order[_rank(kept.feature[order]) < count])
 
 
 def _take(kept: Kept, rows: NDArray[Any]) -> Kept:

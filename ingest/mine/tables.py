@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from atlas.bundle import TABLES
 from ingest.mine.attribute import Attributed
-from ingest.mine.choose import KINDS, Chosen
+from ingest.mine.choose import KINDS, NEAR_MISS, Chosen
 from ingest.mine.fold import FIXED, Fold
-from ingest.mine.weights import Logits, Nearest
+from ingest.mine.neighbours import Neighbours
+from ingest.mine.weights import Logits
 from ingest.wilson import wilson
 
 DISAGREEMENT = 0.25
@@ -19,7 +20,7 @@ DISAGREEMENT = 0.25
 
 
 class Examples(NamedTuple):
-    """Attributed examples of one SAE that still fire in float32, by (feature, kind, rank)."""
+    """Attributed examples of one SAE that fire (or miss) in float32 too, by feature, kind, rank."""
 
     chosen: Chosen
     rank: NDArray[Any]
@@ -27,14 +28,16 @@ class Examples(NamedTuple):
 
 
 def ranked(chosen: Chosen, attributed: Attributed) -> Examples:
-    """Order examples within feature, kind and band; drop those that no longer fire.
+    """Order examples within feature, kind and band; drop those that no longer are what they were.
 
     Firings are found in the job's precision and attributed in float32; at the threshold the two
-    can differ.
+    can differ. The activation of a near miss is its pre-activation.
     """
-    fires = attributed.act > 0
-    chosen = Chosen(*(column[fires] for column in chosen))
-    attributed = Attributed(*(column[fires] for column in attributed))
+    missed = chosen.kind == NEAR_MISS
+    holds = (attributed.act > 0) != missed
+    act = np.where(missed, attributed.pre, attributed.act)
+    chosen = Chosen(*(column[holds] for column in chosen))
+    attributed = Attributed(*(column[holds] for column in attributed._replace(act=act)))
     order = np.lexsort(
         (chosen.pos, chosen.ctx, -attributed.act, -chosen.band, chosen.kind, chosen.feature)
     )
@@ -168,19 +171,17 @@ def example_table(sae: str, examples: Examples, tokens: NDArray[Any]) -> pa.Tabl
     return _table("example", sae, chosen.feature, columns)
 
 
-def neighbour_table(sae: str, nearest: Nearest, names: Mapping[int, str]) -> pa.Table:
+def neighbour_table(sae: str, found: Neighbours, names: Mapping[int, str]) -> pa.Table:
     """One row per feature and neighbour. `names` maps layers to SAE ids."""
-    feature, place = np.nonzero(nearest.feature >= 0)
-    layer = nearest.layer[feature, place]
-    rank = place % (nearest.feature.shape[1] // len(names))
     columns = {
-        "rank": rank,
-        "other_sae": pa.array([names[int(one)] for one in layer], pa.string()),
-        "other_feature": nearest.feature[feature, place],
-        "cosine": nearest.cosine[feature, place],
-        "jaccard": pa.nulls(len(feature), pa.float32()),
+        "rank": _or_null(found.rank, found.rank >= 0),
+        "other_sae": pa.array([names[layer] for layer in found.layer.tolist()], pa.string()),
+        "other_feature": found.other,
+        "cosine": found.cosine,
+        "jaccard": found.jaccard,
+        "fire_rank": _or_null(found.fire_rank, found.fire_rank >= 0),
     }
-    return _table("neighbour", sae, feature, columns)
+    return _table("neighbour", sae, found.feature, columns)
 
 
 def _table(name: str, sae: str, feature: NDArray[Any], columns: Mapping[str, Any]) -> pa.Table:

@@ -1,26 +1,24 @@
 """The training loop: all layers' SAEs from one stream, resumable to the bit."""
 
-import json
-import math
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from atlas.bundle import sync_and_rename
 from atlas.lens.sae import Sae
-from ingest.config import SaePart, TrainPart
-from ingest.train.objective import Objective, make_objective
-from ingest.train.params import Params, Scale, fold, initialise, measure_scale
-from ingest.train.step import layer_step, project_and_clip, revive, select
+from ingest.config import ResamplePart, SaePart, TrainPart
+from ingest.train import resample
+from ingest.train.objectives import Objective, Pass, make_objective
+from ingest.train.params import fold
+from ingest.train.state import Checkpoints, State, read_checkpoint
+from ingest.train.step import LayerStep, layer_step, project_and_clip, revive, select
 from ingest.train.stream import Place, Stream
 
-THRESHOLD_MEMORY = 0.99
+CUT_MEMORY = 0.99
 """Weight of the past in the running mean of the batch cut."""
 
 
@@ -42,29 +40,7 @@ class Trained(NamedTuple):
     tokens: int
 
 
-class State:
-    """Everything that changes while training."""
-
-    def __init__(self, params: Params, scale: Scale, betas: tuple[float, float]) -> None:
-        self.params, self.scale = params, scale
-        self.gradients = Params(*(torch.zeros_like(part) for part in params))
-        device = params.w_enc.device
-        self.threshold = torch.zeros(len(params.w_enc))
-        self.since_fired = torch.zeros(params.b_enc.shape, dtype=torch.int64, device=device)
-        self.step, self.place = 0, Place(0, 0)
-        self.optimiser = torch.optim.Adam(list(params), lr=0.0, betas=betas, fused=True)
-        for part, gradient in zip(params, self.gradients, strict=True):
-            part.grad = gradient
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name, for a checkpoint."""
-        moments = {
-            f"{name}.{moment}": self.optimiser.state[part][moment]
-            for name, part in self.params._asdict().items()
-            for moment in ("exp_avg", "exp_avg_sq")
-        }
-        rest = {"threshold": self.threshold, "since_fired": self.since_fired}
-        return {**self.params._asdict(), **self.scale._asdict(), **rest, **moments}
+Batches = Iterator[tuple[Place, Tensor]]
 
 
 def train(
@@ -92,131 +68,134 @@ def train(
     """
     steps = part.tokens // part.batch
     objective = make_objective(sae, part, steps)
-    state = _resumed(checkpoint, stream, sae) or _fresh(stream, sae, part, harvested)
-    saved = clock()
-    if state.step < steps:
-        for place, z in stream.batches(state.place, harvested):
-            figures = _step(state, z, objective, part, steps, encode_dtype)
-            state.place = place
+    state = _begin(stream, objective, checkpoint, harvested)
+    with Checkpoints(checkpoint, part.checkpoint_seconds, clock) as checkpoints:
+        batches = stream.batches(state.place, harvested)
+        while state.step < steps:
+            state.place, z = next(batches)
+            figures = _step(state, z, objective, encode_dtype)
+            if objective.resamples:
+                _count(state, part.resample, part.batch, objective, batches)
             stepped(figures)
-            if state.step == steps or clock() - saved > part.checkpoint_seconds:
-                _save(checkpoint, state, stream)
-                saved = clock()
-            if state.step == steps:
-                break
+            if state.step == steps or checkpoints.is_due:
+                assert stream.limits is not None
+                checkpoints.save(state, stream.limits)
     return _finish(state, objective, part)
 
 
-def learning_rate(part: TrainPart, d_sae: int, step: int, steps: int) -> float:
-    """Rate at `step`: linear warm-up, flat, linear decay to 0 at `steps`."""
-    peak = part.lr or 2e-4 / math.sqrt(d_sae / 2**14)
-    rising = (step + 1) / max(1, round(steps * part.warmup))
-    falling = (steps - step) / max(1, round(steps * part.decay))
-    return peak * min(1.0, rising, falling)
-
-
-def _fresh(
-    stream: Stream, sae: SaePart, part: TrainPart, harvested: Callable[[int], None]
+def _begin(
+    stream: Stream, objective: Objective, checkpoint: Path, harvested: Callable[[int], None]
 ) -> State:
+    found = read_checkpoint(checkpoint, stream.model.device, objective.betas)
+    if found is not None:
+        state, stream.limits = found
+        return state
     pool = stream.buffer(0, harvested)
-    scale = measure_scale(pool)
-    generator = torch.Generator().manual_seed(part.seed)
-    params = initialise(pool[:65_536], scale, sae.d_sae, generator)
+    generator = torch.Generator().manual_seed(objective.part.seed)
+    params, scale = objective.start(pool, generator)
     stream.keep(0, pool)
-    return State(params, scale, _betas(sae))
-
-
-def _betas(sae: SaePart) -> tuple[float, float]:
-    """The paper's for its own recipe (PAPER.md section 3.2), else the common ones."""
-    return (0.9, 0.99) if sae.objective == "relu" else (0.9, 0.999)
+    return State(params, scale, objective.betas)
 
 
 @torch.no_grad()
-def _step(
-    state: State,
-    z: Tensor,
-    objective: Objective,
-    part: TrainPart,
-    steps: int,
-    encode_dtype: torch.dtype,
-) -> Figures:
+def _step(state: State, z: Tensor, objective: Objective, encode_dtype: torch.dtype) -> Figures:
     x = state.scale.apply(z)
     batch = x.shape[1]
-    fvu, l0 = [], []
-    total = x.square().sum((1, 2)) / batch
-    dead = state.since_fired > part.dead_tokens
+    errors, l0 = [], []
+    variance = (x - x.mean(1, keepdim=True)).square().sum((1, 2)) / batch
+    dead = state.since_fired > objective.part.dead_tokens
     for layer in range(len(x)):
-        w_enc, b_enc = state.params.w_enc[layer], state.params.b_enc[layer]
-        pre = torch.addmm(
-            b_enc.to(encode_dtype), x[layer].to(encode_dtype), w_enc.T.to(encode_dtype)
+        done = _layer(state, layer, x[layer], objective, encode_dtype)
+        missing = dead[layer].nonzero().squeeze(-1) if objective.aux else dead.new_empty(0)
+        revive(
+            state.params,
+            state.gradients,
+            layer,
+            x[layer],
+            done.residual,
+            missing,
+            objective.aux,
         )
-        hits = objective.hits(pre, state.step, float(state.threshold[layer]))
-        chosen = select(x[layer], w_enc, b_enc, hits)
-        l1 = objective.l1 * float(state.scale.factor[layer])
-        figures, residual = layer_step(state.params, state.gradients, layer, x[layer], chosen, l1)
-        missing = dead[layer].nonzero().squeeze(-1)
-        revive(state.params, state.gradients, layer, x[layer], residual, missing, part.aux)
-        state.since_fired[layer] = (state.since_fired[layer] + batch) * ~figures.fired
-        _remember_cut(state, layer, figures.lowest)
-        fvu.append(figures.squared_error / float(total[layer].clamp(min=1e-12)))
-        l0.append(figures.l0)
-    _descend(state, learning_rate(part, state.params.w_enc.shape[1], state.step, steps))
+        fired = done.fired > 0
+        state.since_fired[layer] = (state.since_fired[layer] + batch) * ~fired
+        state.firings[layer] += done.fired
+        keep = CUT_MEMORY if state.step else 0.0
+        state.cut[layer] = keep * state.cut[layer] + (1 - keep) * done.lowest
+        errors.append(done.squared_error)
+        l0.append(done.l0)
+    _descend(state, objective)
     state.step += 1
+    fvu = torch.stack(errors) / variance.clamp(min=1e-12)
     shares = tuple(dead.float().mean(1).tolist())
-    return Figures(state.step * batch, tuple(fvu), tuple(l0), shares)
+    return Figures(state.step * batch, tuple(fvu.tolist()), tuple(l0), shares)
 
 
-def _remember_cut(state: State, layer: int, lowest: float) -> None:
-    old = float(state.threshold[layer])
-    keep = THRESHOLD_MEMORY if state.step else 0.0
-    state.threshold[layer] = keep * old + (1 - keep) * lowest
+def _layer(
+    state: State, layer: int, x: Tensor, objective: Objective, dtype: torch.dtype
+) -> LayerStep:
+    """Gradients of one layer's batch `[batch, d_in]`."""
+    params, gradients = state.params, state.gradients
+    w_enc, b_enc = params.w_enc[layer], params.b_enc[layer]
+    entering = x - params.b_dec[layer] if objective.tied else x
+    pre = torch.addmm(b_enc.to(dtype), entering.to(dtype), w_enc.T.to(dtype))
+    cut = float(state.cut[layer])
+    hits = objective.hits(pre, state.step, cut, params.log_threshold[layer])
+    firings = select(entering, w_enc, b_enc, hits)
+    edges, l1 = objective.edges, objective.l1
+    done = layer_step(params, gradients, layer, x, entering, firings, edges, l1)
+    if objective.tied:
+        gradients.b_dec[layer] -= gradients.b_enc[layer] @ w_enc
+    objective.add_gradients(params, gradients, Pass(layer, pre, done.slope, done.l0))
+    return done
 
 
-def _descend(state: State, rate: float) -> None:
-    project_and_clip(state.params, state.gradients)
+def _descend(state: State, objective: Objective) -> None:
+    project_and_clip(state.params, state.gradients, objective.clip)
     for group in state.optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = objective.rate(state.step, state.dropped)
     state.optimiser.step()
     state.params.w_dec.copy_(torch.nn.functional.normalize(state.params.w_dec, dim=-1))
 
 
+def _count(
+    state: State, part: ResamplePart, batch: int, objective: Objective, batches: Batches
+) -> None:
+    """Count firings over the window before each resampling, and resample when its step has come."""
+    state.counted += batch
+    into = state.step % part.every
+    if into == 0 and state.resampled < part.times and state.step < objective.steps:
+        _resample(state, part, objective.part.seed, batches)
+        state.resampled += 1
+    if into in (0, part.every - part.window):
+        state.firings.zero_()
+        state.counted = 0
+
+
+@torch.no_grad()
+def _resample(state: State, part: ResamplePart, seed: int, batches: Batches) -> None:
+    """Replace the features that fired too rarely; the batches that are drawn from are used up."""
+    dead = state.firings <= part.cutoff * state.counted
+    counts = dead.sum(1).tolist()
+    if not any(counts):
+        return
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + state.step)
+    params, empty = state.params, state.params.w_enc.new_empty
+    draws = [resample.Draw(empty(0), empty(0, params.w_enc.shape[2])) for _ in counts]
+    for place, z in itertools.islice(batches, part.batches):
+        state.place = place
+        for layer, x in enumerate(state.scale.apply(z)):
+            centred = x - params.b_dec[layer]
+            loss = resample.losses(params, layer, centred)
+            draws[layer] = resample.draw(draws[layer], centred, loss, counts[layer], generator)
+    for layer, drawn in enumerate(draws):
+        resample.replace(params, state.moments, layer, dead[layer], drawn)
+    state.dropped = state.step
+
+
 def _finish(state: State, objective: Objective, part: TrainPart) -> Trained:
-    threshold = torch.zeros_like(state.params.b_enc)
-    if objective.learns_threshold:
-        threshold += state.threshold.to(threshold.device)[:, None]
     tokens = state.step * part.batch
     window = min(part.dead_tokens, tokens)
     dead = (state.since_fired >= window).float().mean(1).tolist()
-    return Trained(fold(state.params, state.scale, threshold), dead, window, tokens)
-
-
-def _save(path: Path, state: State, stream: Stream) -> None:
-    assert stream.limits is not None
-    tensors = {**state.tensors(), "limits": stream.limits}
-    told = json.dumps({"step": state.step, "place": list(state.place)})
-    draft = path.with_suffix(".partial")
-    save_file(tensors, draft, {"state": told})
-    sync_and_rename(draft, path)
-
-
-def _resumed(path: Path, stream: Stream, sae: SaePart) -> State | None:
-    if not path.is_file():
-        return None
-    device = stream.model.device
-    with safe_open(path, "pt", device=device) as file:
-        told: dict[str, Any] = json.loads(file.metadata()["state"])
-        # Copies are aligned as fresh tensors are; products over others round differently.
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    params = Params(*(tensors[name] for name in Params._fields))
-    state = State(params, Scale(tensors["mean"], tensors["factor"]), _betas(sae))
-    state.step, state.place = told["step"], Place(*told["place"])
-    state.threshold = tensors["threshold"].cpu()
-    state.since_fired = tensors["since_fired"]
-    for name, part in params._asdict().items():
-        state.optimiser.state[part] = {
-            "step": torch.tensor(float(state.step)),
-            "exp_avg": tensors[f"{name}.exp_avg"],
-            "exp_avg_sq": tensors[f"{name}.exp_avg_sq"],
-        }
-    stream.limits = tensors["limits"].cpu()
-    return state
+    threshold = objective.threshold(state.params, state.cut)
+    saes = fold(state.params, state.scale, threshold, objective.kept, objective.tied)
+    return Trained(saes, dead, window, tokens)

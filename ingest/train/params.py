@@ -4,6 +4,7 @@ Inputs are centred and scaled so that their mean squared norm is d_in; `fold` un
 SAEs are saved, so nothing downstream knows of it.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ class Params(NamedTuple):
     b_enc: Tensor  # [layer, d_sae]
     w_dec: Tensor  # [layer, d_sae, d_in]
     b_dec: Tensor  # [layer, d_in]
+    log_threshold: Tensor  # [layer, d_sae], JumpReLU's; no other objective moves it
 
 
 class Scale(NamedTuple):
@@ -69,11 +71,41 @@ def initialise(
         mix = torch.randn(d_sae, rank, generator=generator).to(basis.device)
         rows.append(torch.nn.functional.normalize(mix @ basis.T, dim=-1))
     w_dec = torch.stack(rows)
-    zeros = torch.zeros(w_dec.shape[:2], device=w_dec.device)
-    return Params(w_dec.clone(), zeros, w_dec, torch.zeros_like(scale.mean))
+    return _without_biases(w_dec.clone(), w_dec)
 
 
-def fold(params: Params, scale: Scale, threshold: Tensor) -> list[Sae]:
+def apart(z: Tensor, d_sae: int, generator: torch.Generator) -> Params:
+    """Encoder and decoder drawn apart, as in PAPER.md section 3.1: Kaiming-uniform, unit rows.
+
+    The encoder's range is that of the paper's code, whose matrix is `[d_in, d_sae]`.
+
+    Args:
+        z: `[token, layer, d_in]`, for the shape and device.
+        d_sae: features per SAE.
+        generator: source of randomness, on the CPU.
+    """
+    shape = (z.shape[1], d_sae, z.shape[2])
+    w_enc = (torch.rand(shape, generator=generator) * 2 - 1) * math.sqrt(6 / d_sae)
+    w_dec = torch.nn.functional.normalize(torch.rand(shape, generator=generator) * 2 - 1, dim=-1)
+    return _without_biases(w_enc.to(z.device), w_dec.to(z.device))
+
+
+def unscaled(z: Tensor) -> Scale:
+    """The scale that leaves `[token, layer, d_in]` activations as they are."""
+    _, layers, d_in = z.shape
+    zeros = torch.zeros(layers, d_in, device=z.device)
+    return Scale(zeros, torch.ones(layers, device=z.device))
+
+
+def _without_biases(w_enc: Tensor, w_dec: Tensor) -> Params:
+    by_feature = torch.zeros(w_dec.shape[:2], device=w_dec.device)
+    b_dec = torch.zeros(len(w_dec), w_dec.shape[2], device=w_dec.device)
+    return Params(w_enc, by_feature, w_dec, b_dec, by_feature.clone())
+
+
+def fold(
+    params: Params, scale: Scale, threshold: Tensor, k: int = 0, tied: bool = False
+) -> list[Sae]:
     """One SAE per layer on raw z; activations in raw units too.
 
     With x = (z - mean) s: acts / s = z @ w_enc.T + (b_enc / s - mean @ w_enc.T), and
@@ -83,18 +115,22 @@ def fold(params: Params, scale: Scale, threshold: Tensor) -> list[Sae]:
         params: trained weights.
         scale: their normalisation.
         threshold: `[layer, d_sae]` in normalised units.
+        k: features that fire per token, for TopK; 0 for all others.
+        tied: whether the encoder saw x - b_dec.
     """
     saes = []
     for layer in range(len(params.w_enc)):
         w_enc, w_dec = params.w_enc[layer], params.w_dec[layer]
         mean, s = scale.mean[layer], scale.factor[layer]
+        b_enc = params.b_enc[layer] - (w_enc @ params.b_dec[layer]) * tied
         saes.append(
             Sae(
                 w_enc.clone(),
-                params.b_enc[layer] / s - w_enc @ mean,
+                b_enc / s - w_enc @ mean,
                 w_dec.clone(),
                 params.b_dec[layer] / s + mean,
                 threshold[layer] / s,
+                k,
             )
         )
     return saes

@@ -5,6 +5,7 @@ residual and both weight gradients are sparse products over the firings. That is
 less arithmetic than automatic differentiation of the dense form, which the tests keep as oracle.
 """
 
+import math
 import warnings
 from typing import NamedTuple
 
@@ -17,19 +18,36 @@ AUX_TOKENS = 256
 """Tokens of a batch on which dead features are trained."""
 
 
-class Selected(NamedTuple):
-    """The firings of one layer in a batch: a sparse matrix `[batch, d_sae]` of activations."""
+class Firings(NamedTuple):
+    """The firings of one layer in a batch, ordered by token, then feature."""
 
-    acts: Tensor  # CSR
+    rows: Tensor  # [firing], token
+    columns: Tensor  # [firing], feature
+    values: Tensor  # [firing], activation
+    shape: tuple[int, int]  # batch, d_sae
+
+    def among(self, low: int, high: int) -> "Firings":
+        """The firings of features from `low` to before `high`, renumbered from 0."""
+        if (low, high) == (0, self.shape[1]):
+            return self
+        inside = (self.columns >= low) & (self.columns < high)
+        rows, columns, values = (part[inside] for part in self[:3])
+        return Firings(rows, columns - low, values, (self.shape[0], high - low))
+
+    def matrix(self) -> Tensor:
+        """Activations as a sparse matrix `[batch, d_sae]`, CSR."""
+        return csr(self.rows, self.columns, self.values, self.shape)
 
 
 class LayerStep(NamedTuple):
     """What one layer's batch gave."""
 
-    squared_error: float  # mean over tokens of |x - x_hat|^2
+    squared_error: Tensor  # [], mean over tokens of |x - x_hat|^2
     l0: float
-    lowest: float  # smallest activation that was let through
-    fired: Tensor  # [d_sae], bool
+    lowest: Tensor  # [], smallest activation that was let through
+    fired: Tensor  # [d_sae], firings
+    residual: Tensor  # [batch, d_in], x - x_hat
+    slope: Tensor  # [batch, d_in], gradient of the loss by x_hat
 
 
 def largest(pre: Tensor, count: int, guess: float) -> Tensor:
@@ -61,60 +79,89 @@ def _without_ties(flat: Tensor, kept: Tensor, cut: Tensor, surplus: int) -> Tens
     return kept[mask]
 
 
-def select(x: Tensor, w_enc: Tensor, b_enc: Tensor, hits: Tensor) -> Selected:
+def select(x: Tensor, w_enc: Tensor, b_enc: Tensor, hits: Tensor) -> Firings:
     """Firings at flat indices `hits`, their values computed in float32.
 
     Args:
         x: `[batch, d_in]`.
         w_enc: `[d_sae, d_in]`.
         b_enc: `[d_sae]`.
-        hits: `[hit]` flat indices into `[batch, d_sae]`, ascending.
+        hits: `[firing]` flat indices into `[batch, d_sae]`, ascending.
     """
     rows, columns = hits // len(w_enc), hits % len(w_enc)
-    pattern = csr(rows, columns, torch.zeros(len(hits), device=x.device), (len(x), len(w_enc)))
-    values = torch.sparse.sampled_addmm(pattern, x, w_enc.T).values() + b_enc[columns]
-    return Selected(_with_values(pattern, values.clamp(min=0)))
+    shape = (len(x), len(w_enc))
+    pattern = csr(rows, columns, torch.zeros(len(hits), device=x.device), shape)
+    values = sampled(pattern, x, w_enc) + b_enc[columns]
+    return Firings(rows, columns, values.clamp(min=0), shape)
 
 
 def layer_step(
-    params: Params, gradients: Params, layer: int, x: Tensor, chosen: Selected, l1: float
-) -> tuple[LayerStep, Tensor]:
+    params: Params,
+    gradients: Params,
+    layer: int,
+    x: Tensor,
+    entering: Tensor,
+    firings: Firings,
+    edges: tuple[int, ...],
+    l1: float,
+) -> LayerStep:
     """Loss (|x - x_hat|^2 + l1 * sum acts) / d_in, averaged over tokens, and its gradients.
+
+    With several edges |x - x_hat|^2 is the mean over the prefixes `features < edge`, each of which
+    rebuilds x by itself.
 
     Args:
         params: weights.
         gradients: written to, same shapes.
         layer: which.
         x: `[batch, d_in]`, normalised.
-        chosen: the firings.
+        entering: `[batch, d_in]`, what the encoder saw: x, or x less something.
+        firings: what fired.
+        edges: ends of the prefixes, ascending; the last is d_sae.
         l1: weight of the L1 penalty in normalised units.
-
-    Returns:
-        Figures of the step, and the residual x - x_hat `[batch, d_in]`.
     """
-    w_dec = params.w_dec[layer]
     n, d_in = x.shape
-    residual = x - (chosen.acts @ w_dec + params.b_dec[layer])
-    slope = residual * (-2 / (n * d_in))  # of the loss by x_hat
-    zeros = _with_values(chosen.acts, torch.zeros_like(chosen.acts.values()))
-    by_acts = torch.sparse.sampled_addmm(zeros, slope, w_dec.T).values()
-    by_acts = (by_acts + l1 / (n * d_in)) * (chosen.acts.values() > 0)
-    columns = chosen.acts.col_indices()
-    by_feature, order = _transposed(chosen.acts)
-    gradients.w_dec[layer] = _with_values(by_feature, chosen.acts.values()[order]) @ slope
-    gradients.w_enc[layer] = _with_values(by_feature, by_acts[order]) @ x
-    gradients.b_enc[layer] = torch.zeros_like(params.b_enc[layer]).index_add_(0, columns, by_acts)
+    bands = list(zip((0, *edges), edges, strict=False))
+    parts = [firings.among(low, high) for low, high in bands]
+    x_hat, residuals = params.b_dec[layer], []
+    for (low, high), part in zip(bands, parts, strict=True):
+        x_hat = part.matrix() @ params.w_dec[layer, low:high] + x_hat
+        residuals.append(x - x_hat)
+    slope = torch.zeros_like(x)
+    for (low, high), part, left in zip(bands[::-1], parts[::-1], residuals[::-1], strict=True):
+        slope.add_(left, alpha=-2 / (n * d_in * len(bands)))
+        _weights(params, gradients, layer, slice(low, high), part, slope, entering, l1)
     gradients.b_dec[layer] = slope.sum(0)
-    fired = torch.zeros(len(w_dec), dtype=torch.bool, device=x.device)
-    fired[columns] = True
-    values = chosen.acts.values()
-    figures = LayerStep(
-        float(residual.square().sum() / n),
+    values = firings.values
+    return LayerStep(
+        residuals[-1].square().sum() / n,
         len(values) / n,
-        float(values.min()) if len(values) else 0.0,
-        fired,
+        values.min() if len(values) else values.new_zeros(()),
+        torch.bincount(firings.columns, minlength=firings.shape[1]),
+        residuals[-1],
+        slope,
     )
-    return figures, residual
+
+
+def _weights(
+    params: Params,
+    gradients: Params,
+    layer: int,
+    band: slice,
+    firings: Firings,
+    slope: Tensor,
+    entering: Tensor,
+    l1: float,
+) -> None:
+    """Gradients of the encoder and decoder rows of one band of features."""
+    acts = firings.matrix()
+    by_acts = sampled(acts, slope, params.w_dec[layer, band])
+    by_acts = (by_acts + l1 / slope.numel()) * (firings.values > 0)
+    by_feature, order = _transposed(acts)
+    gradients.w_dec[layer, band] = _with_values(by_feature, firings.values[order]) @ slope
+    gradients.w_enc[layer, band] = _with_values(by_feature, by_acts[order]) @ entering
+    zeros = torch.zeros_like(params.b_enc[layer, band])
+    gradients.b_enc[layer, band] = zeros.index_add_(0, firings.columns, by_acts)
 
 
 def revive(
@@ -158,10 +205,19 @@ def project_and_clip(params: Params, gradients: Params, limit: float = 1.0) -> N
     """Drop the decoder gradient along each row, then bound each layer's gradient norm."""
     along = (gradients.w_dec * params.w_dec).sum(-1, keepdim=True)
     gradients.w_dec.addcmul_(along, params.w_dec, value=-1)
+    if math.isinf(limit):
+        return
     square = sum(part.square().flatten(1).sum(1) for part in gradients)
     factor = (limit / torch.as_tensor(square).sqrt().clamp(min=1e-12)).clamp(max=1.0)
     for part in gradients:
         part.mul_(factor.view(-1, *[1] * (part.ndim - 1)))
+
+
+def sampled(pattern: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Entries of `left @ right.T` where the sparse matrix `pattern` has entries, in its order."""
+    zeros = _with_values(pattern, torch.zeros_like(pattern.values()))
+    found: Tensor = torch.sparse.sampled_addmm(zeros, left, right.T).values()
+    return found
 
 
 def csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:

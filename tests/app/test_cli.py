@@ -62,6 +62,17 @@ def test_show_prints_a_feature_with_examples_heads_and_exactness(atlas):
         assert text in out
 
 
+def test_show_prints_the_examples_of_any_kind(atlas):
+    lines = {
+        kind: len(atlas("show", "toy/0-t/0", "--kind", kind)[1].splitlines())
+        for kind in ("near_miss", "top", "all")
+    }
+    assert lines["near_miss"] < lines["top"] < lines["all"]
+    code, _, err = atlas("show", "toy/0-t/0", "--kind", "odd")
+    assert code == 2
+    assert "known: top, interval, random, decile, near_miss, all" in err
+
+
 def test_wrong_usage_is_said_without_a_traceback(atlas):
     code, _, err = atlas("search", "--nonsense")
     assert code == 2
@@ -152,6 +163,8 @@ def test_ingest_trains_publishes_and_lists_the_run(tmp_path, monkeypatch, capsys
     assert (code, err) == (0, "")
     assert "published as snapshot 000001" in out
     assert "tokens/s" in out
+    assert "layers 0, 2 replaced at once: CE clean" in out
+    assert "layers 0, 2 replaced at once: CE clean" in atlas("show", "0-att")[1]
     assert "done" in atlas("runs")[1]
     assert atlas("search", "--limit", "3")[0] == 0
 
@@ -180,3 +193,10 @@ def _toml(content, prefix=""):
         if isinstance(value, dict):
             lines += [f"[{prefix}{key}]", _toml(value, f"{prefix}{key}.")]
     return "\n".join(lines)
+
+
+def test_studies_are_listed_and_an_unknown_one_is_refused_by_name(atlas):
+    assert atlas("study")[0] == 0
+    code, _, err = atlas("study", "nonsense")
+    assert code == 2
+    assert "no study 'nonsense'" in err

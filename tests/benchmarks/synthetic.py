@@ -83,6 +83,7 @@ def _bundle(
     _write(folder, "example", _examples(sae, size, tokens, alive, likes, measured, rng))
     _write(folder, "neighbour", _neighbours(sae, n, rng))
     _write(folder, "label", _labels(sae, alive, likes, words, rng))
+    _write(folder, "label_score", _scores(sae, alive, rng))
     layer, head = (grid.ravel() for grid in np.mgrid[0 : size.saes, 0 : size.heads])
     _write(folder, "head", {"model": ["synthetic"] * len(layer), "layer": layer, "head": head,
                             "kv_head": head})  # fmt: skip
@@ -262,4 +263,16 @@ def _labels(
         "sae": sae, "feature": np.array(feature), "side": side, "method": method, "text": text,
         "support": rng.random(len(rows)).astype(np.float32),
         "model": [None if one == "tokens" else "synthetic" for one in method],
+    }  # fmt: skip
+
+
+def _scores(sae: str, alive: Array, rng: np.random.Generator) -> dict[str, Any]:
+    """Two scorers on every title by a model."""
+    titled = [feature for feature in np.flatnonzero(alive) if feature % 3 == 0]
+    rows = 2 * len(titled)
+    return {
+        "sae": sae, "feature": np.repeat(titled, 2), "method": "llm", "model": "synthetic",
+        "scorer": ["detection", "fuzzing"] * len(titled), "n": np.full(rows, 40),
+        "score": np.clip(rng.normal(0.72, 0.14, rows), 0, 1).astype(np.float32),
+        "judgements": "[]",
     }  # fmt: skip

@@ -27,10 +27,12 @@ from app.web.url import (
 from app.web.views.sql import written
 from atlas.api import Atlas
 from atlas.ids import HeadId
+from atlas.prompt_types import Firing
 from atlas.types import PairQuery, Query
 from tests.browser.chrome import browser, served
 
-PROMPT = "def main():\n    parser = argparse.ArgumentParser(prog='x')\n    parser.add"
+PROMPT = "When Mary and John went to the store, John gave a drink to"
+CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
 WIDTHS = (1440, 900)
 HEIGHT = "return document.querySelector('[data-testid=stMainBlockContainer]').offsetHeight"
 
@@ -44,6 +46,7 @@ def pages(atlas: Atlas) -> dict[str, str]:
     recipe = atlas.cookbook()["features_of_head"]
     head = HeadId(name.sae.model, name.sae.layer, row.dfa_head or 0)
     dead = atlas.search(Query(dead=True, sort="density", descending=False, limit=1)).hits
+    fires, source, reader = a_firing(atlas)
     places = {
         "home": AtHome(),
         "search": Query(),
@@ -62,8 +65,16 @@ def pages(atlas: Atlas) -> dict[str, str]:
         "prompt": AtPrompt(),
         "prompt-found": AtPrompt(PROMPT),
         "prompt-position": AtPrompt(PROMPT, pos=6),
-        "prompt-trace": AtPrompt(PROMPT, feature=name),
-        "prompt-step": AtPrompt(PROMPT, feature=name, src=0),
+        "prompt-trace": AtPrompt(PROMPT, feature=fires.feature, pos=fires.pos),
+        "prompt-step": AtPrompt(
+            PROMPT, feature=fires.feature, pos=fires.pos, src=source, head=reader
+        ),
+        "prompt-change": AtPrompt(
+            PROMPT, feature=fires.feature, pos=fires.pos, how="set", value=20.0
+        ),
+        "prompt-head": AtPrompt(PROMPT, head=reader),
+        "prompt-compared": AtPrompt(PROMPT, CORRUPTED),
+        "feature-text": AtFeature(name, PROMPT),
         "sql": AtSql(),
         "sql-result": AtSql(
             recipe.sql, {one.name: written(one.default) for one in recipe.parameters}
@@ -80,6 +91,19 @@ def pages(atlas: Atlas) -> dict[str, str]:
         places["collection"] = AtCollection(next(c.note for c in changes if c.kind == "collection"))
     urls = {page: link(place, atlas.snapshot.name) for page, place in places.items()}
     return {**urls, "bad": "search?layer=x", "gone": "search?snapshot=000999"}
+
+
+def a_firing(atlas: Atlas) -> tuple[Firing, int, HeadId]:
+    """A feature that fires on the last token, what it mostly reads there, and by which head."""
+    opened = atlas.explorer()
+    found = opened.features(PROMPT)
+    last = len(found.prompt.ids) - 1
+    firing = max((o for o in found.layers[-1].firings if o.pos == last), key=lambda one: one.act)
+    trace = opened.trace(PROMPT, firing.feature, last)
+    source = max(trace.sources[1:], key=lambda one: one.dfa)
+    head = max(range(len(source.heads)), key=lambda n: source.heads[n])
+    of = firing.feature.sae
+    return firing, source.pos, HeadId(of.model, of.layer, head)
 
 
 def shoot(store: Path, folder: Path, wanted: list[str], dark: bool = False) -> None:

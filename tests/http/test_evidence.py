@@ -30,6 +30,7 @@ SAME = [
         "/compare/heads?a=toy/L1H0&b=toy/L1H1",
         lambda atlas: atlas.compare_heads("toy/L1H0", "toy/L1H1"),
     ),
+    ("/studies", lambda atlas: atlas.studies()),
     ("/jump?text=1.1", lambda atlas: atlas.jump("1.1")),
     ("/contexts/1", lambda atlas: atlas.context(1)),
     ("/random?seed=5", lambda atlas: atlas.random_feature(5)),

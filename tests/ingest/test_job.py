@@ -8,10 +8,11 @@ from atlas import progress
 from atlas.api import Atlas
 from atlas.bundle import open_bundle
 from atlas.errors import AtlasError, CorpusError, ModelError, StoreError
-from atlas.lens.sae import encode, load
+from atlas.lens.sae import encode, load, pre_activations
 from atlas.model import load as load_model
 from atlas.store.publish import publish
-from ingest.job import run_id, run_job
+from ingest.job import build_corpus, run_id, run_job
+from ingest.train.stream import valid_positions
 from tests.ingest.jobs import a_job
 
 
@@ -62,7 +63,9 @@ def test_an_example_is_what_the_model_and_the_weights_give(made):
         tokens = torch.from_numpy(contexts.tokens[row.ctx].copy()).long()
         z = model.z(tokens[None], [2])[2][0].flatten(1)
         acts = encode(sae, z)[:, row.feature]
-        assert float(acts[row.pos]) == pytest.approx(row.act, abs=1e-4)
+        pre = pre_activations(sae, z)[:, row.feature]
+        here = pre if row.kind == "near_miss" else acts
+        assert float(here[row.pos]) == pytest.approx(row.act, abs=1e-4)
         assert int(tokens[row.pos]) == row.token
         valid = acts[1:].nonzero().squeeze(1) + 1
         assert valid.tolist() == list(row.act_pos)
@@ -71,13 +74,45 @@ def test_an_example_is_what_the_model_and_the_weights_give(made):
 def test_no_firing_is_an_example_twice_so_labels_are_judged_on_others(made):
     _, _, bundle, _ = made
     examples = bundle.read("example").to_pandas()
-    assert set(examples.kind) == {"top", "interval", "random"}
+    assert set(examples.kind) == {"top", "interval", "random", "decile", "near_miss"}
     assert not examples.duplicated(["sae", "feature", "ctx", "pos"]).any()
     labels = bundle.read("label").to_pandas()
     judging = (examples.kind == "interval") | ((examples.kind == "top") & (examples["rank"] % 2))
     counts = examples[judging].groupby(["sae", "feature"], observed=True).size()
     for row in labels[labels.side == "title"].itertuples():
         assert row.n == counts.get((row.sae, row.feature), 0)
+
+
+def all_firings(job, bundle):
+    """SAE id to `[place, feature]` over all scored places of the mined text."""
+    model = load_model(job.model.name, id="tiny", device="cpu", dtype="float32")
+    mined = build_corpus(job, model).mine
+    z = model.z(torch.from_numpy(mined.tokens).long(), [0, 2])
+    limits = {row["layer"]: row["sink_norm"] for row in bundle.read("sae").to_pylist()}
+    length = torch.from_numpy(mined.length)
+    scored = valid_positions(length, mined.tokens.shape[1], job.positions.skip_first)
+    for layer, limit in limits.items():
+        scored &= z[layer].flatten(2).norm(dim=-1) <= limit
+    weights = bundle.path / "weights.safetensors"
+    return {
+        f"tiny/{layer}-att": encode(load(weights, f"tiny/{layer}-att"), z[layer].flatten(2)[scored])
+        > 0
+        for layer in (0, 2)
+    }
+
+
+def test_neighbours_are_counted_over_every_place_of_the_mined_text(made):
+    job, _, bundle, _ = made
+    fires = all_firings(job, bundle)
+    features = bundle.read("feature").to_pandas().set_index(["sae", "feature"])
+    rows = bundle.read("neighbour").to_pandas()
+    assert rows["rank"].notna().any()
+    assert rows.fire_rank.notna().any()
+    for row in rows.itertuples():
+        one, other = fires[row.sae][:, row.feature], fires[row.other_sae][:, row.other_feature]
+        assert int(one.sum()) == features.firings.loc[(row.sae, row.feature)]
+        expected = float((one & other).sum() / max(int((one | other).sum()), 1))
+        assert row.jaccard == pytest.approx(expected)
 
 
 def test_top_examples_are_the_strongest_of_their_contexts(made):
@@ -88,6 +123,22 @@ def test_top_examples_are_the_strongest_of_their_contexts(made):
     for row in top.itertuples():
         expected = features.max_act.loc[(row.sae, row.feature)]
         assert row.act == pytest.approx(expected, abs=1e-4)
+
+
+def test_near_misses_do_not_fire_but_nearly(made):
+    _, _, bundle, _ = made
+    examples = bundle.read("example").to_pandas()
+    near = examples[examples.kind == "near_miss"]
+    thresholds = {
+        name: load(bundle.path / "weights.safetensors", name).threshold
+        for name in ("tiny/0-att", "tiny/2-att")
+    }
+    assert len(near) > 20
+    for row in near.itertuples():
+        threshold = float(thresholds[row.sae][row.feature])
+        assert 0.49 * threshold < row.act < 0.95 * threshold
+        assert row.pos not in row.act_pos
+    assert not near.duplicated(["sae", "feature", "ctx"]).any()
 
 
 def test_the_evaluation_is_sane(made):
@@ -126,6 +177,10 @@ def test_the_bundle_is_published_and_found(made):
     assert feature.labels
     assert feature.residual < 1e-5
     assert [str(sae.id) for sae in atlas.saes()] == ["tiny/0-att", "tiny/2-att"]
+    joint = atlas.run(bundle.run).joint
+    assert joint.layers == (0, 2)
+    assert joint.sae_cost.low < joint.ce_sae - joint.ce_clean < joint.sae_cost.high
+    assert joint.ce_clean == atlas.saes()[0].evaluation.ce_clean
 
 
 class Stop(Exception):

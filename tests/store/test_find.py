@@ -5,14 +5,18 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from atlas.errors import NotFound, QueryError
-from atlas.ids import parse_feature
-from atlas.store.find import Said, find
+from atlas.ids import parse_feature, parse_head
+from atlas.store.facets import Said
+from atlas.store.find import find
 from atlas.store.publish import publish
 from atlas.store.reader import open_store
 from atlas.types import Query, Sort
 from tests.builders import a_bundle
+from tests.store.parts import a_label, a_part
 
 LAYER_1 = [f"toy/1-t/{n}" for n in range(5)]
 
@@ -95,6 +99,10 @@ def test_a_reason_shows_the_match(evidence, text, reason):
         ({"support_min": 0.75}, [0, 1, 2, 3, 4]),
         ({"support_min": 0.8}, []),
         ({"model": "toy", "layer": 1}, [0, 1, 2, 3, 4]),
+        ({"disagreement_min": 0.2}, [3]),
+        ({"method": "tokens"}, [0, 1, 2, 3, 4]),
+        ({"method": "llm"}, []),
+        ({"score_min": 0.1}, []),
     ],
 )
 def test_filters(evidence, filters, found):
@@ -135,19 +143,16 @@ def test_counts_divide_the_matches(evidence):
     assert sum(count for _, count in page.facets["head"]) == 8
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 12])
-@pytest.mark.parametrize(
-    "query",
-    [
-        Query(dead=True),
-        Query(dead=True, sort="support"),
-        Query(sort="max_act", descending=False),
-        Query("the"),
-        Query(dead=True, sort="disagreement"),
-        Query(dead=True, sort="id"),
-    ],
+@given(
+    size=st.integers(2, 12),
+    sort=st.sampled_from(get_args(Sort)),
+    text=st.sampled_from(["", "the", "board", "mat*"]),
+    head=st.sampled_from([None, 0, 1]),
+    flags=st.tuples(st.booleans(), st.booleans()),
 )
-def test_pages_neither_skip_nor_repeat(evidence, query, size):
+@settings(max_examples=25, deadline=None, database=None)
+def test_pages_neither_skip_nor_repeat_under_any_order(evidence, size, sort, text, head, flags):
+    query = Query(text, head=head, sort=sort, descending=flags[0], dead=flags[1])
     whole, parts, after = ids(find(evidence, replace(query, limit=100))), [], ""
     while True:
         page = find(evidence, replace(query, limit=size, after=after))
@@ -174,6 +179,7 @@ def test_a_mark_of_another_snapshot_is_refused(store, tmp_path):
         ({"head_by": "guess"}, "unknown head_by", QueryError),
         ({"density_min": 2}, "density_min is 2", QueryError),
         ({"head_min": float("nan")}, "head_min is nan", QueryError),
+        ({"role": "hero"}, "unknown role 'hero'. known: induction", QueryError),
         ({"model": "gpt9"}, "no model 'gpt9'", NotFound),
         ({"sae": "toy/9-t"}, "no SAE toy/9-t", NotFound),
         ({"layer": 9}, "no SAE on layer 9. layers with SAEs: 0, 1", NotFound),
@@ -191,10 +197,41 @@ def test_features_that_people_write_about_come_first_and_tags_filter(evidence):
     page = find(evidence, Query("board", sae="toy/1-t"), said)
     assert ids(page)[:2] == ["toy/1-t/3", "toy/1-t/0"]
     assert page.hits[0].reasons[0] == "note: my «board»"
-    tagged = Said(tagged={third, first})
+    tagged = Said(tags={"mine": {third, first}})
     assert ids(find(evidence, Query(tag="mine"), tagged)) == ["toy/1-t/0", "toy/1-t/3"]
     assert ids(find(evidence, Query("induction", tag="mine"), tagged)) == ["toy/1-t/0"]
     assert find(evidence, Query(tag="nobody")).total == 0
+
+
+def test_roles_tags_and_people_titles_narrow_a_search_and_are_counted(evidence):
+    third, first = parse_feature("toy/1-t/3"), parse_feature("toy/1-t/0")
+    heads = {parse_head("toy/L1H1"), parse_head("toy/L7H0")}
+    said = Said(
+        tags={"odd": {third}, "mine": {third, first}}, roles={"induction": heads}, named={third}
+    )
+    everything = find(evidence, Query(sae="toy/1-t"), said)
+    counts = everything.facets
+    assert counts["tag"] == (("mine", 2), ("odd", 1))
+    assert counts["method"] == (("tokens", 5), ("human", 1))
+    assert counts["role"] == (("induction", dict(counts["head"])["toy/L1H1"]),)
+    found = find(evidence, Query(sae="toy/1-t", role="induction"), said)
+    assert found.total == counts["role"][0][1]
+    assert {hit.row.dfa_head for hit in found.hits} == {1}
+    assert ids(find(evidence, Query(method="human"), said)) == ["toy/1-t/3"]
+    assert ids(find(evidence, Query(method="human", tag="mine"), said)) == ["toy/1-t/3"]
+    assert find(evidence, Query(role="syntax"), said).total == 0
+
+
+def test_a_title_has_the_mean_score_of_its_scorers(store, tmp_path):
+    key = {"sae": ["toy/1-t"], "feature": [1], "method": ["llm"], "model": ["m"], "prompt": ["p1"]}
+    two = {name: values * 2 for name, values in key.items()}
+    scores = two | {"scorer": ["detection", "fuzzing"], "score": [0.75, 1.0], "n": [10, 10]}
+    part = a_part(tmp_path / "l", "run-l", label=a_label("cats"), label_score=scores)
+    publish(store, [part.path])
+    page = find(open_store(store).now(), Query(score_min=0.8))
+    assert [(str(hit.row.id), hit.row.title_score) for hit in page.hits] == [("toy/1-t/1", 0.875)]
+    assert page.facets["score"] == (("0.8", 1),)
+    assert ids(find(open_store(store).now(), Query(sort="score", limit=1))) == ["toy/1-t/1"]
 
 
 def test_many_threads_get_their_own_answers(evidence):

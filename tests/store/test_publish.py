@@ -258,13 +258,13 @@ def test_nothing_to_publish_into_an_empty_store_is_said(tmp_path):
 
 def test_a_snapshot_of_an_older_schema_is_brought_up_to_date(store, monkeypatch):
     known = snapshots.schema.steps()
-    now = len(known)
-    future = (*known, snapshots.schema.Step(now + 1, "next", "CREATE TABLE new (a INT)"))
+    now, later = len(known), len(known) + 1
+    future = (*known, snapshots.schema.Step(later, "next", "CREATE TABLE new (a INT)"))
     monkeypatch.setattr(snapshots.schema, "steps", lambda: future)
-    with pytest.raises(StoreError, match=rf"version {now}; this program reads {now + 1}.*publish"):
+    with pytest.raises(StoreError, match=rf"version {now}; this program reads {later}.*publish"):
         open_store(store)
     publish(store, [])
-    assert open_store(store).now().snapshot.schema_version == now + 1
+    assert open_store(store).now().snapshot.schema_version == later
     assert len(open_store(store).now().saes) == 2
 
 

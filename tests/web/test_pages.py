@@ -7,6 +7,9 @@ import pytest
 
 from app.web.main import VIEWS
 from app.web.url import PAGES
+from app.web.widgets.card import examples_csv
+from atlas.api import Atlas
+from atlas.note_types import Tag
 from atlas.progress import Progress, write
 from tests.web.conftest import API, component, page, seen
 
@@ -155,7 +158,7 @@ def test_a_head_lists_its_features_both_ways(store):
 def test_heads_without_metrics_say_how_to_get_them(store):
     html = seen(page(store, "heads"))
     assert "<code>atlas ingest</code> measures the heads" in html
-    assert 'title="toy/L1H0">3<' in html
+    assert 'data-tip="toy/L1H0">3<' in html
 
 
 def test_two_features_and_two_heads_compare(store):
@@ -239,3 +242,38 @@ def test_reading_makes_no_notes_file(own):
         seen(page(own, name, **EVERY[name]))
     seen(page(own, "sql"))
     assert not (own / "notes.sqlite").exists()
+
+
+def test_a_feature_s_card_can_be_taken_away(store):
+    test = page(store, "feature", id=FEATURE)
+    assert [one.proto.label for one in test.get("download_button")] == [
+        "Card as JSON",
+        "Examples as CSV",
+    ]
+    lines = examples_csv(Atlas.open(store).feature(FEATURE)).splitlines()
+    assert lines[0].startswith("feature,kind,band,rank,activation,token,source_token")
+    assert lines[1].startswith("toy/1-t/0,top,,0,8.0, mat, cat,1,6.375,")
+
+
+def test_a_density_stands_among_those_of_its_sae(store):
+    html = seen(page(store, "feature", id=FEATURE))
+    assert "Density among the features of its SAE" in html
+    assert html.count('<i class="own"') == 1
+
+
+def test_the_page_says_how_to_try_a_text_of_your_own(store):
+    html = seen(page(store, "feature", id=FEATURE))
+    assert 'action="feature?id=toy/1-t/0&amp;snapshot=000001"' in html
+    html = seen(page(store, "feature", id=FEATURE, text="a text"))
+    assert 'role="alert"' in html  # the toy model is nowhere to be had
+    assert "Raises the logits of" in html  # and the page stands all the same
+
+
+def test_what_was_taken_away_stays_in_the_history_of_the_page(own):
+    atlas = Atlas.open(own)
+    tag = atlas.notes.add(Tag(FEATURE, "wrong"), "ada")
+    atlas.notes.remove(tag.id, "bob", tag.version)
+    html = seen(page(own, "feature", id=FEATURE))
+    assert "History: 2 latest changes" in html
+    assert "took away a" in html
+    assert "History" not in seen(page(own, "feature", id="toy/1-t/1"))

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from app.web import url
+from app.web.trail import Stop, Trail
 from atlas.errors import AtlasError
 from atlas.ids import FeatureId, HeadId, SaeId
 from atlas.types import PairQuery, Query
@@ -22,6 +23,19 @@ PLACES = [
     url.AtSae(SAE),
     url.AtCompare("gpt2/L5H1", "gpt2/L5H6"),
     url.AtPrompt("a\nb &=", pos=0, feature=FeatureId(SAE, 0), src=3),
+    url.AtFeature(FeatureId(SAE, 1), "a text"),
+    url.AtPrompt(
+        "a",
+        "b",
+        head=HeadId("gpt2", 5, 1),
+        depth=0,
+        top=8,
+        how="scale",
+        target="5.1",
+        value=-1.5,
+        everywhere=True,
+        trail=Trail((Stop(FeatureId(SAE, 7), 3, 0), Stop(FeatureId(SAE, 8), 2))),
+    ),
     url.AtSql("SELECT 1 + $a & '%'\n-- $b=?", {"a": "1", "b": '"x=&y"'}),
     url.AtRuns("demo-1"),
     url.AtNotes(id="0" * 32),
@@ -54,7 +68,8 @@ def test_no_filter_of_a_search_is_lost_on_the_way(name):
         "text": "x", "model": "gpt2", "sae": "gpt2/5-z", "layer": 0, "head": 3, "head_min": 0.125,
         "head_by": "weights", "family": "induction", "tag": "a b", "density_min": 0.0,
         "density_max": 0.3, "support_min": 0.9, "disagree": True, "dead": True, "sort": "id",
-        "descending": False, "limit": 50, "after": "abc",
+        "descending": False, "limit": 50, "after": "abc", "role": "induction", "method": "tokens",
+        "score_min": 0.5, "disagreement_min": 0.25,
     }  # fmt: skip
     place = Query(**{name: values[name]})
     assert around(place) == place

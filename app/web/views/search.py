@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
 from markupsafe import Markup
 
@@ -19,6 +19,7 @@ from atlas.types import Page, Query, Sort
 SORTS: dict[Sort, str] = {
     "relevance": "best match",
     "support": "support of the title",
+    "score": "score of the title",
     "density": "density",
     "max_act": "largest activation",
     "mean_act": "mean activation",
@@ -26,7 +27,17 @@ SORTS: dict[Sort, str] = {
     "disagreement": "weights against measurement",
     "id": "id",
 }
-_FACETS = {"layer": "layer", "head": "top head", "family": "family", "sae": "SAE", "model": "model"}
+_FACETS = {
+    "layer": "layer",
+    "head": "top head",
+    "family": "family",
+    "role": "role of the top head",
+    "tag": "tag",
+    "method": "title by",
+    "score": "score of the title",
+    "sae": "SAE",
+    "model": "model",
+}
 _SHOWN = 8
 _DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(Query)}
 _FILTERS = [
@@ -131,8 +142,10 @@ def _narrowed(query: Query, name: str, value: str) -> Query:
             return replace(query, sae=value)
         case "model":
             return replace(query, model=value)
+        case "score":
+            return replace(query, score_min=float(value))
         case _:
-            return replace(query, family=value)
+            return replace(query, **cast("dict[str, Any]", {name: value}))
 
 
 def _short(name: str, value: str) -> str:

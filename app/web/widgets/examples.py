@@ -84,6 +84,8 @@ def _title(feature: Feature, kind: str, band: int | None) -> str:
             return f"Interval {band}"
         case "random":
             return "Drawn at random from all firings"
+        case "decile" if band is not None:
+            return f"Tenth {band + 1} of 10 of the firings, by activation"
         case _:
             return "Near misses: did not fire"
 
@@ -96,5 +98,7 @@ def _note(feature: Feature, kind: str, examples: Sequence[Example]) -> str:
             return f"{len(examples)} drawn from this interval"
         case "random":
             return f"{len(examples)} of {feature.row.firings:,}"
+        case "decile":
+            return f"{len(examples)} of about {feature.row.firings // 10:,}"
         case _:
-            return "pre-activation just below the threshold"
+            return "one per context, nearest first; the figure is the pre-activation"

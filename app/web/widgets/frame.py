@@ -1,7 +1,8 @@
 """What stands around every page: the bar on top, messages, and what the browser has to do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import streamlit as st
 from markupsafe import Markup
@@ -11,6 +12,7 @@ from app.web.widgets.html import a, html, join, prose, show
 from atlas.errors import AtlasError
 from atlas.types import PairQuery, Query
 
+T = TypeVar("T")
 _HERE = Path(__file__).parent
 _LINKS = st.components.v2.component(
     "atlas_links", js=(_HERE / "links.js").read_text(), isolate_styles=False
@@ -49,7 +51,7 @@ def show_frame(here: str, snapshot: str) -> None:
             a(AtHome(), "feature-atlas", snapshot, "brand"),
             join(pages),
             snapshot,
-            html('<span class="snap" title="the snapshot shown here">{}</span>', snapshot),
+            html('<span class="snap" data-tip="the snapshot shown here">{}</span>', snapshot),
         )
     )
 
@@ -79,6 +81,15 @@ def show_foot(snapshot: str, json: str) -> None:
             as_json,
         )
     )
+
+
+def told(work: Callable[[], T]) -> T | None:
+    """What `work` gives; where it fails, its message is shown: the one place that does so."""
+    try:
+        return work()
+    except AtlasError as error:
+        show_error(error)
+        return None
 
 
 def show_error(error: AtlasError) -> None:

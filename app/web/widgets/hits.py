@@ -41,8 +41,8 @@ def support(row: FeatureRow) -> Markup:
     if row.title_support is None:
         return html('<span class="chip">by {}</span>', row.title_method)
     return html(
-        '<span class="chip" title="title by {}; share of the held-back examples that it explains">'
-        "support {}</span>",
+        '<span class="chip" data-tip="title by {}; share of the held-back examples that it'
+        ' explains">support {}</span>',
         row.title_method,
         percent(row.title_support),
     )
@@ -68,8 +68,8 @@ def card(
         snippet(best) if best else "",
         top_head(row, snapshot),
         html(
-            '<span title="share of tokens it fires on">fires on <b>{}</b></span>'
-            '<span title="largest activation">max <b>{}</b></span>',
+            '<span data-tip="share of tokens it fires on">fires on <b>{}</b></span>'
+            '<span data-tip="largest activation">max <b>{}</b></span>',
             density(row.density),
             sig(row.max_act),
         ),

@@ -50,7 +50,9 @@ def _line(label: Label, scores: Sequence[LabelScore]) -> Sequence[object]:
 
 def _score(one: LabelScore) -> Markup:
     words = f"balanced accuracy over {one.n} examples{_within(one.interval)}"
-    return html('<span class="chip" title="{}">{} {}</span>', words, one.scorer, percent(one.score))
+    return html(
+        '<span class="chip" data-tip="{}">{} {}</span>', words, one.scorer, percent(one.score)
+    )
 
 
 def _support(label: Label) -> Markup:
@@ -62,7 +64,7 @@ def _support(label: Label) -> Markup:
     if label.interval:
         low, high = (f"{100 * end:.0f}" for end in (label.interval.low, label.interval.high))
         range_ = html(' <span class="soft tiny">{}–{} %</span>', low, high)
-    return html('<span title="{}">{} of {}{}</span>', words, held, label.n, range_)
+    return html('<span data-tip="{}">{} of {}{}</span>', words, held, label.n, range_)
 
 
 def _within(interval: Interval | None) -> str:

@@ -10,7 +10,7 @@ function go(url, replace) {
 }
 
 function onClick(event) {
-  const link = event.target.closest?.('.stHtml a[href]:not([target])');
+  const link = event.target.closest?.('.stHtml a[href]:not([target]), .drawn a[href]');
   if (!link || event.defaultPrevented || event.button !== 0) return;
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   const url = new URL(link.href);
@@ -43,6 +43,25 @@ function onKey(event) {
   if (isRun) event.target.closest?.(".stHtml textarea")?.form.requestSubmit();
 }
 
+// What has `data-tip` tells it at once; the browser's own titles come late.
+let tip;
+function onOver(event) {
+  tip?.remove();
+  const target = event.target.closest?.("[data-tip]");
+  if (!target?.dataset.tip || !target.closest(".stHtml, .drawn")) return;
+  tip = document.createElement("div");
+  tip.className = "atlas-tip";
+  tip.textContent = target.dataset.tip;
+  document.querySelector(".stApp").append(tip);
+  const [box, size] = [target.getBoundingClientRect(), tip.getBoundingClientRect()];
+  const isLine = target.tagName === "path";
+  const [x, below, above] = isLine
+    ? [event.clientX, event.clientY + 14, event.clientY - 8]
+    : [box.left, box.bottom + 6, box.top - 6];
+  tip.style.left = `${Math.max(4, Math.min(x, innerWidth - size.width - 8))}px`;
+  tip.style.top = `${below + size.height > innerHeight ? above - size.height : below}px`;
+}
+
 export default function ({ data }) {
   if (!window.atlasLinks) {
     window.atlasLinks = true;
@@ -50,6 +69,8 @@ export default function ({ data }) {
     document.addEventListener("submit", onSubmit);
     document.addEventListener("change", onChange);
     document.addEventListener("keydown", onKey);
+    document.addEventListener("mouseover", onOver);
+    document.addEventListener("click", () => tip?.remove());
   }
   if (!data) return;
   if (data.author) {

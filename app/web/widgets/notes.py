@@ -9,6 +9,7 @@ import streamlit as st
 from markupsafe import Markup
 
 from app.web.url import AtCollection, AtNotes
+from app.web.widgets.changes import changes_table
 from app.web.widgets.html import a, html, join, show
 from app.web.widgets.labels import SIDES
 from app.web.widgets.text import when
@@ -49,6 +50,21 @@ def show_notes(atlas: Atlas, target: Id, name: str | None = None) -> None:
         _comments(atlas, notes, name)
     with third:
         _collections(atlas, notes, name)
+    show(_history(atlas, target))
+
+
+def _history(atlas: Atlas, target: Id) -> Markup:
+    """Everything that happened to the notes on this, those taken away too."""
+    notes = atlas.written
+    changes = notes.about(str(target)) if notes else ()
+    if not changes:
+        return Markup("")
+    words = "1 change" if len(changes) == 1 else f"{len(changes)} latest changes"
+    return html(
+        "<details><summary>History: {}</summary>{}</details>",
+        words,
+        changes_table(changes, atlas.snapshot.name),
+    )
 
 
 def show_title(words: str) -> str:

@@ -9,15 +9,18 @@ import pytest
 from ingest.mine.fold import (
     FIXED,
     Hits,
+    Kept,
     Limits,
     fold,
     from_arrays,
     histogram_bin,
     merge,
+    place_hash,
     to_arrays,
 )
 
-FEATURES, HEADS, LIMITS = 7, 3, Limits(top=4, per_bin=2, random=5)
+FEATURES, HEADS = 7, 3
+LIMITS = Limits(top=4, per_bin=2, random=5, near=3, sketch=6)
 
 
 def random_hits(contexts, seed=0):
@@ -40,7 +43,17 @@ def places(ctx, pos):
 
 def part(hits, low, high):
     mine = (hits.ctx >= low) & (hits.ctx < high)
-    return fold(Hits(*(column[mine] for column in hits)), 12 * (high - low), FEATURES, LIMITS)
+    hits = Hits(*(column[mine] for column in hits))
+    return fold(hits, near_misses(hits), 12 * (high - low), FEATURES, LIMITS)
+
+
+def near_misses(hits):
+    """For each context and feature one place, with ties."""
+    _, rows = np.unique(hits.feature * 1000 + hits.ctx, return_index=True)
+    return Kept(*(column[rows] for column in hits._replace(act=-(hits.ctx % 5) / 8)[:4]))
+
+
+NONE = Kept(*(np.zeros(0, kind) for kind in (np.int32, np.float32, np.int32, np.int32)))
 
 
 def as_bytes(state):
@@ -77,7 +90,7 @@ def three_hits():
 
 
 def test_figures_are_those_computed_by_hand():
-    state = fold(three_hits(), 20, 3, LIMITS)
+    state = fold(three_hits(), NONE, 20, 3, LIMITS)
     assert state.tokens.tolist() == [20]
     assert state.firings.tolist() == [1, 2, 0]
     assert (state.act / FIXED).tolist() == [1, 6, 0]
@@ -90,7 +103,7 @@ def test_figures_are_those_computed_by_hand():
 
 
 def test_the_top_holds_one_firing_per_context_strongest_first():
-    state = fold(three_hits(), 20, 3, LIMITS)
+    state = fold(three_hits(), NONE, 20, 3, LIMITS)
     assert state.top.feature.tolist() == [0, 1]
     assert state.top.pos.tolist() == [2, 5]
 
@@ -108,6 +121,33 @@ def test_random_firings_are_spread_over_the_corpus():
     assert kept.ctx.max() > 320
 
 
+def test_a_shard_folded_twice_keeps_the_same_firings():
+    once = part(random_hits(20), 0, 20)
+    twice = merge(once, once, LIMITS)
+    for name in ("top", "near"):
+        assert [c.tolist() for c in getattr(twice, name)] == [
+            c.tolist() for c in getattr(once, name)
+        ]
+
+
+def test_the_sketch_holds_the_places_with_the_lowest_hash_of_all_features_alike():
+    hits = random_hits(200)
+    state = part(hits, 0, 200)
+    for feature in range(FEATURES):
+        mine = hits.feature == feature
+        lowest = np.sort(place_hash(hits.ctx[mine], hits.pos[mine]))[: LIMITS.sketch]
+        kept = state.sketch.feature == feature
+        found = place_hash(state.sketch.ctx[kept], state.sketch.pos[kept])
+        assert found.tolist() == lowest.tolist()
+
+
+def test_near_misses_are_the_highest_one_per_context():
+    state = part(random_hits(40), 0, 40)
+    kept = state.near.feature == 2
+    assert state.near.act[kept].tolist() == [0, 0, 0]
+    assert len(set(state.near.ctx[kept])) == 3
+
+
 def test_arrays_give_the_fold_back():
     state = part(random_hits(5), 0, 5)
     again = from_arrays(to_arrays(state, "x."), "x.")
@@ -116,6 +156,6 @@ def test_arrays_give_the_fold_back():
 
 def test_no_firings_at_all_is_a_fold_too():
     none = Hits(*(column[:0] for column in three_hits()))
-    state = merge(fold(none, 9, 3, LIMITS), fold(three_hits(), 20, 3, LIMITS), LIMITS)
+    state = merge(fold(none, NONE, 9, 3, LIMITS), fold(three_hits(), NONE, 20, 3, LIMITS), LIMITS)
     assert state.tokens.tolist() == [29]
     assert state.firings.tolist() == [1, 2, 0]

@@ -17,6 +17,7 @@ def some_params(seed=0):
         torch.randn(1, F, generator=g) / 10,
         w_dec,
         torch.randn(1, D, generator=g) / 10,
+        torch.randn(1, F, generator=g) / 10,
     )
 
 
@@ -42,27 +43,30 @@ def test_only_positive_entries_can_fire():
     assert largest(torch.tensor([[1.0, -1], [-2, 3]]), 4, 0.0).tolist() == [0, 3]
 
 
+@pytest.mark.parametrize("edges", [(F,), (7, 19, F)])
 @pytest.mark.parametrize("l1", [0.0, 0.7])
-def test_gradients_equal_those_of_the_dense_formula(l1):
+def test_gradients_equal_those_of_the_dense_formula(l1, edges):
     params = some_params()
     x, pre, hits = x_and_hits(params)
     gradients = zeros(params)
-    chosen = select(x, params.w_enc[0], params.b_enc[0], hits)
-    figures, residual = layer_step(params, gradients, 0, x, chosen, l1)
+    firings = select(x, params.w_enc[0], params.b_enc[0], hits)
+    done = layer_step(params, gradients, 0, x, x, firings, edges, l1)
 
     dense = Params(*(part.clone().requires_grad_() for part in params))
     mask = torch.zeros(N * F).index_fill(0, hits, 1).view(N, F)
     acts = (x @ dense.w_enc[0].T + dense.b_enc[0]) * mask
-    x_hat = acts @ dense.w_dec[0] + dense.b_dec[0]
-    loss = ((x - x_hat).square().sum() + l1 * acts.sum()) / (N * D)
+    loss = l1 * acts.sum() / (N * D)
+    for edge in edges:
+        x_hat = acts[:, :edge] @ dense.w_dec[0][:edge] + dense.b_dec[0]
+        loss = loss + (x - x_hat).square().sum() / (N * D * len(edges))
     loss.backward()
-    for ours, theirs in zip(gradients, dense, strict=True):
+    for ours, theirs in zip(gradients[:4], dense[:4], strict=True):
         assert torch.allclose(ours, theirs.grad, atol=1e-6)
-    assert torch.allclose(residual, (x - x_hat).detach(), atol=1e-5)
-    assert figures.squared_error == pytest.approx(float(residual.square().sum() / N), rel=1e-5)
-    assert figures.l0 == 4
-    assert figures.lowest == pytest.approx(float(pre.flatten()[hits].min()), rel=1e-5)
-    assert figures.fired.tolist() == (mask.sum(0) > 0).tolist()
+    assert torch.allclose(done.residual, (x - x_hat).detach(), atol=1e-5)
+    assert float(done.squared_error) == pytest.approx(float(done.residual.square().sum() / N))
+    assert done.l0 == 4
+    assert float(done.lowest) == pytest.approx(float(pre.flatten()[hits].min()), rel=1e-5)
+    assert done.fired.tolist() == mask.sum(0).tolist()
 
 
 def test_reviving_adds_the_gradients_of_the_residual_loss_to_dead_features_only():

@@ -1,0 +1,37 @@
+"""Learning rates by step."""
+
+import math
+
+from ingest.config import TrainPart
+
+PAPER_RATE = 1.2e-3
+FLOOR = 0.1
+"""Share of the peak rate at which the paper's recipe starts, and to which it drops."""
+
+
+def learning_rate(part: TrainPart, d_sae: int, step: int, steps: int) -> float:
+    """Rate at `step`: linear warm-up, flat, linear decay to 0 at `steps`."""
+    peak = part.lr or 2e-4 / math.sqrt(d_sae / 2**14)
+    rising = (step + 1) / max(1, round(steps * part.warmup))
+    return peak * min(1.0, rising, _falling(part, step, steps))
+
+
+def dropping_rate(part: TrainPart, step: int, dropped: int, steps: int) -> float:
+    """Rate that rises by a half cosine from a tenth, at the start and after every drop.
+
+    PAPER.md section 3.2; the decay at the end is ours (`train.decay` = 0 for none).
+
+    Args:
+        part: settings.
+        step: steps done.
+        dropped: step of the last drop; 0 for the start.
+        steps: of the whole training.
+    """
+    rise = max(1, round(steps * part.warmup))
+    done = min(1.0, (step - dropped) / rise)
+    share = FLOOR + (1 - FLOOR) * (1 - math.cos(math.pi * done)) / 2
+    return (part.lr or PAPER_RATE) * min(share, _falling(part, step, steps))
+
+
+def _falling(part: TrainPart, step: int, steps: int) -> float:
+    return (steps - step) / max(1, round(steps * part.decay))

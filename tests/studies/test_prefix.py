@@ -1,0 +1,134 @@
+"""Prefix induction: planted heads are classed right, events and breaks are counted by hand."""
+
+import torch
+
+from atlas.api import Atlas
+from atlas.store.publish import publish
+from ingest.studies.names import STUDIES
+from ingest.studies.prefix_class import CLASSES, classify
+from ingest.studies.prefix_synthetic import score, sequences
+from ingest.studies.prefix_text import (
+    Break,
+    Event,
+    elsewhere,
+    first_events,
+    pairs,
+    plan,
+    prefix_lengths,
+    same_as,
+)
+from ingest.studies.study import run_study
+from tests.studies.planted import a_planted, inducing
+
+
+def a_draw() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_a_sequence_repeats_its_prefix_and_nothing_else():
+    drawn = sequences(50, 3, 48, torch.arange(5, 144), 0, a_draw())
+    for tokens, dst, src in zip(*drawn, strict=True):
+        assert tokens[dst - 2 : dst + 1].tolist() == tokens[src - 3 : src].tolist()
+        assert tokens[dst - 3] != tokens[src - 4]
+        assert tokens[dst + 1] != tokens[src]
+        assert len(tokens.unique()) == 48 - 3
+        assert tokens[0] == 0
+        assert src < dst < 48
+
+
+def test_planted_heads_are_classed_by_how_many_tokens_they_match():
+    model = a_planted(inducing)
+    found = {
+        length: score(
+            model,
+            sequences(12, length, 48, model.ordinary_tokens(), 0, a_draw()),
+            [0, 1],
+            12,
+        )
+        for length in (1, 2, 6)
+    }
+    classed = classify({length: one.attention for length, one in found.items()}, a_draw())
+    named = [[CLASSES[kind] for kind in layer] for layer in classed.kind.tolist()]
+    assert named == [["none", "none"], ["short-prefix", "long-prefix"]]
+    assert found[2].attention[:, 1, 1].min() > 0.99, "two tokens are enough for the second head"
+    assert classed.one.value[1, 1] < 0.01
+    assert (found[6].logit[:, 1] > 5).all()
+    assert (found[6].logit[:, 0].abs() < 1e-3).all()
+
+
+def test_the_logit_of_a_head_is_what_removing_it_takes_away_with_the_scale_frozen():
+    model = a_planted(inducing)
+    drawn = sequences(3, 2, 48, model.ordinary_tokens(), 0, a_draw())
+    own = score(model, drawn, [1], 3).logit[:, 0]
+    seen, rows = model.attended(drawn.tokens, [1]), torch.arange(3)
+    w_o, scale = model.w_o(1), seen.final_scale[rows, drawn.dst]
+    for head in (0, 1):
+        out = seen.layers[1].z[rows, drawn.dst, head] @ w_o[head]
+        logits = model.final_norm.apply(out, scale) @ model.bridge.W_U
+        centred = logits[rows, drawn.tokens[rows, drawn.src]] - logits.mean(1)
+        torch.testing.assert_close(own[:, head], centred)
+
+
+def test_prefixes_are_counted_backwards_without_case_and_spaces():
+    same = same_as([" The", "cat", "the", " sat", "\n", " "])
+    assert same[0] == same[2]
+    assert same[4] != same[5]
+    tokens = torch.tensor([[9, 0, 1, 3, 2, 1, 3]])  # start, The cat sat the cat sat
+    classes = torch.where(tokens == 9, 99, same[tokens.clamp(max=5)])
+    lengths = prefix_lengths(classes, 1)[0]
+    assert lengths[5, 3] == 2, "the cat, before the first sat"
+    assert lengths[4, 2] == 1
+    assert lengths[6, 4] == 3
+    assert lengths[5, 2] == 0
+
+
+def test_the_start_token_is_part_of_no_prefix():
+    assert prefix_lengths(torch.tensor([[7, 1, 7, 1]]), 1)[0, 3, 2] == 1
+
+
+def test_the_first_event_is_the_first_allowed_pair_above_the_threshold():
+    above = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    above[0, 0, 1, 0] = above[0, 0, 2, 2] = above[0, 0, 3, 1] = above[0, 0, 3, 2] = True
+    lengths = torch.zeros(1, 4, 4, dtype=torch.long)
+    lengths[0, 3, 2] = 2
+    allowed = pairs(torch.tensor([4]), 4, 1)
+    found, dst, src = first_events(above, allowed, lengths, 0)
+    assert (found.item(), dst.item(), src.item()) == (True, 3, 1)
+    found, dst, src = first_events(above, allowed, lengths, 2)
+    assert (found.item(), dst.item(), src.item()) == (True, 3, 2)
+    assert not first_events(above, pairs(torch.tensor([3]), 4, 1), lengths, 0)[0].item()
+
+
+def an_event(window: int, head: int, src: int = 5, dst: int = 9) -> Event:
+    return Event(window, 0, head, dst, src, 2, 0.5)
+
+
+def test_places_that_serve_most_heads_are_broken_first_and_none_in_vain():
+    events = [an_event(0, 0), an_event(1, 0), an_event(1, 1), an_event(2, 2)]
+    chosen = plan(events, each=1, most=9)
+    assert [one.window for one in chosen] == [1, 2]
+    assert len(plan(events, each=2, most=2)) == 2
+
+
+def test_a_place_elsewhere_is_in_no_prefix():
+    one = Break(0, 5, (an_event(0, 0), an_event(0, 1, dst=11)))
+    drawn = {elsewhere(one, 1, torch.Generator().manual_seed(seed)) for seed in range(60)}
+    assert drawn == {1, 6}
+
+
+def test_the_study_of_a_tiny_model_gives_every_head_a_class_and_says_its_sizes(store):
+    changes = ["sequences=6", "tokens=300", "events=3", "breaks=6", "threshold=0.15"]
+    bundle = run_study("prefix", STUDIES["prefix"], store, changes=changes)
+    publish(store, [bundle.path])
+    with Atlas.open(store) as atlas:
+        page = atlas.study("prefix", limit=2000)
+    found = {table.name: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+             for table in page.tables}  # fmt: skip
+    assert len(found["prefix_head"]) == 3 * 4
+    assert len(found["prefix_score"]) == 3 * 4 * 9 * 2
+    assert {row["n"] for row in found["prefix_score"]} == {6}
+    assert all(row["low"] <= row["value"] <= row["high"] for row in found["prefix_score"])
+    assert all(row["before"] > 0.15 for row in found["prefix_break"])
+    assert {row["control"] for row in found["prefix_break"]} >= {"random", "resample", "mean"}
+    assert {row["measure"] for row in found["prefix_feature"]} == {"distance", "one", "two"}
+    assert page.samples["synthetic sequences per length"] == 6
