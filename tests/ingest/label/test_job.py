@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from app.cli import cli
 from atlas.api import Atlas
+from atlas.errors import LabelError
 from atlas.progress import read as read_progress
 from atlas.store.publish import publish
 from ingest.label import job
@@ -235,6 +236,22 @@ def test_the_review_queue_names_its_reasons(atlas, endpoint):
     assert [str(one.row.id) for one in atlas.review_queue(reason="disagree")] == ["toy/1-t/3"]
     atlas.notes.add(HumanLabel("toy/1-t/3", "mine"), "ada")
     assert "toy/1-t/3" not in {str(one.row.id) for one in atlas.review_queue()}
+
+
+def test_one_feature_is_labelled_anew_from_its_page(atlas, endpoint, monkeypatch):
+    from app.relabel import labeller, relabel
+
+    named = atlas.feature(FEATURE).id
+    with pytest.raises(LabelError, match="no endpoint is set"):
+        relabel(atlas.store, named)
+    for name, value in {"URL": endpoint.url, "MODEL": "m", "KEY": KEY}.items():
+        monkeypatch.setenv(f"ATLAS_LABEL_{name}", value)
+    assert labeller() == "m"
+    assert "published as snapshot 000002" in relabel(atlas.store, named)
+    assert atlas.feature(FEATURE).row.title == "fires on “the”"
+    endpoint.plan("401")
+    with pytest.raises(LabelError, match="not labelled: .*refuses m: 401"):
+        relabel(atlas.store, named)
 
 
 def test_the_command_says_what_it_did(atlas, endpoint, monkeypatch):
