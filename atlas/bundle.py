@@ -32,6 +32,11 @@ _LABEL_KEY = {**_FEATURE_KEY, "method": _TEXT, "model": _TEXT, "prompt": _TEXT}
 _HEAD_KEY = {"model": _TEXT, "layer": _INT, "head": _INT}
 _FIGURE = {"value": _DOUBLE, "low": _DOUBLE, "high": _DOUBLE, "n": _BIG}
 
+
+def _proportions(name: str) -> dict[str, pa.DataType]:
+    return {name: _REAL, f"{name}_low": _REAL, f"{name}_high": _REAL}
+
+
 TABLES: dict[str, pa.Schema] = {
     name: pa.schema(columns)
     for name, columns in {
@@ -385,6 +390,43 @@ TABLES: dict[str, pa.Schema] = {
             "n": _BIG,
             "run": _TEXT,
         },
+        "feature_family": {
+            **_FEATURE_KEY,
+            "family": _TEXT,
+            "best": _BOOL,
+            "score": _REAL,
+            "examples": _INT,
+            "words": pa.list_(_TEXT),
+            "fired": _BIG,
+            "explained": _BIG,
+            "predicted": _BIG,
+            "hits": _BIG,
+            "precision": _REAL,
+            "precision_low": _REAL,
+            "precision_high": _REAL,
+            "recall": _REAL,
+            "recall_low": _REAL,
+            "recall_high": _REAL,
+            "run": _TEXT,
+        },
+        "family_share": {
+            "sae": _NAME,
+            "family": _TEXT,
+            "features": _INT,
+            "holding": _INT,
+            "live": _INT,
+            **_proportions("share"),
+            **_proportions("replicated"),
+            "replicated_n": _BIG,
+            **_proportions("precision"),
+            "precision_n": _BIG,
+            **_proportions("strong_precision"),
+            "strong_precision_n": _BIG,
+            **_proportions("recall"),
+            "recall_n": _BIG,
+            "specificity": _REAL,
+            "run": _TEXT,
+        },
     }.items()
 }
 
@@ -392,7 +434,7 @@ TABLES: dict[str, pa.Schema] = {
 STUDIED: dict[str, list[str]] = {
     name: schema.names
     for name, schema in TABLES.items()
-    if "run" in schema.names and name not in ("sae", "context")
+    if "run" in schema.names and name not in ("sae", "context", "joint_evaluation")
 }
 """Tables that studies write, with their columns: every row names its run. A table that also has
 `sae` is replaced SAE by SAE, any other run by run."""

@@ -24,6 +24,8 @@ _KEYS_OF_SAE = {
     "example": "sae, feature, kind, band, rank",
     "neighbour": "sae, feature, other_sae, other_feature",
     "label": "sae, feature, side, method, model, prompt",
+    "feature_family": "sae, feature, family",
+    "family_share": "sae, family",
     "label_score": "sae, feature, method, model, prompt, scorer",
     "label_embedding": "sae, feature, model",
 }
@@ -57,6 +59,7 @@ _RANGES = (
     *((table, "sae", "feature") for table in ("feature", "feature_head", "example", "neighbour")),
     ("neighbour", "other_sae", "other_feature"),
     *((table, "sae", "feature") for table in ("label", "label_score", "label_failure")),
+    ("feature_family", "sae", "feature"),
     ("label_embedding", "sae", "feature"),
 )
 _OTHER = (

@@ -297,7 +297,24 @@ def _insert_features(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> set[int]
             if table in _WITH_CONTEXT:
                 values["offset"] = offset
             con.execute(_INSERT[table].format(order=order), values)
+    if bundle.table_path("feature_family"):
+        _set_families(con, sorted(touched))
     return touched
+
+
+def _set_families(con: duckdb.DuckDBPyConnection, saes: list[int]) -> None:
+    """Give features of SAEs the best family of the study; one without any loses what it had."""
+    con.execute(
+        """
+        UPDATE feature SET family = b.family, family_score = b.score
+        FROM (
+          SELECT f.sae, f.feature, y.family, y.score FROM feature f
+          LEFT JOIN feature_family y ON y.sae = f.sae AND y.feature = f.feature AND y.best
+          WHERE f.sae IN (SELECT sae FROM feature_family WHERE sae IN (SELECT unnest($saes)))) b
+        WHERE feature.sae = b.sae AND feature.feature = b.feature
+        """,
+        {"saes": saes},
+    )
 
 
 _INSERT = {
@@ -366,6 +383,7 @@ def sweep(con: duckdb.DuckDBPyConnection) -> None:
         f"SELECT run FROM {table}" for table in ("sae", "context", "bundle", *STUDIED)
     )
     con.execute(f"DELETE FROM run WHERE id NOT IN ({runs})")
+    con.execute("DELETE FROM joint_evaluation WHERE run NOT IN (SELECT id FROM run)")
 
 
 assert set(_ORDER) | set(_OF_MODEL) | set(_OF_RUN) | {"sae"} == set(TABLES)
