@@ -67,6 +67,10 @@ SAME = {
     "has": lambda atlas: [atlas.has(parse(x)) for x in ("toy/L1H1", "toy/L1H2", "toy/1-t/5")],
     "schema": lambda atlas: atlas.schema(),
     "cookbook": lambda atlas: dict(atlas.cookbook()),
+    "methods": lambda atlas: atlas.label_methods(),
+    "judged": lambda atlas: atlas.judged("toy/1-t/0"),
+    "label failures": lambda atlas: atlas.label_failures(parse_feature("toy/1-t/0")),
+    "review": lambda atlas: (atlas.review_queue(), atlas.review_queue(2, "toy/1-t", "disagree")),
     "at": lambda atlas: atlas.at().models(),
 }  # fmt: skip
 
