@@ -322,6 +322,14 @@ class Atlas:
         noted = people.noted(self.written)
         return labels.wanted(self.evidence, labeller, scorers, saes, noted)
 
+    def fired_nearby(self, name: FeatureId, contexts: Iterable[int]) -> tuple[tuple[int, int], ...]:
+        """(context, position) in these contexts where neighbours of a feature fire."""
+        return labels.fired_nearby(self.evidence, name, tuple(contexts))
+
+    def random_contexts(self, run: str, count: int, seed: int = 0) -> tuple[Context, ...]:
+        """Text windows of a run, drawn at random."""
+        return labels.random_contexts(self.evidence, run, count, seed)
+
     def to_embed(self, model: str) -> tuple[ToEmbed, ...]:
         """Labels without a vector by this embedding model."""
         return labels.to_embed(self.evidence, model)

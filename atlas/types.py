@@ -57,6 +57,25 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class JointEvaluation:
+    """What replacing z of all of a run's layers at once costs on held-out text, nats per token."""
+
+    layers: tuple[int, ...]
+    ce_clean: float
+    ce_sae: float
+    ce_zero: float
+    ce_mean: float
+    sae_cost: Interval
+    """95 % interval over contexts of ce_sae - ce_clean."""
+    zero_cost: Interval
+    mean_cost: Interval
+    recovered_zero: float | None
+    """None where zeroing costs no more than its own noise."""
+    recovered_mean: float | None
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One ingest job whose bundle is published."""
 
@@ -77,6 +96,8 @@ class Run:
     mine_tokens: int
     bundle_sha256: str
     counts: dict[str, int]
+    joint: JointEvaluation | None = None
+    """None for a run with one SAE or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +226,8 @@ class Example:
     doc: str
     source: str
     """Collection the document belongs to."""
+    start: int = 0
+    """Tokens of the document before the context."""
 
 
 LabelSide = Literal["title", "when", "fetches", "says"]

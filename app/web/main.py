@@ -5,12 +5,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import streamlit as st
 
 from app.web import url
 from app.web.views import (
+    basket,
     collections,
     compare,
     feature,
@@ -21,24 +21,27 @@ from app.web.views import (
     notes,
     pairs,
     prompt,
+    review,
     runs,
     sae,
     search,
     sql,
+    studies,
 )
 from app.web.widgets import here
-from app.web.widgets.frame import show_error, show_foot, show_frame, show_newer, tell_browser
+from app.web.widgets.frame import show_foot, show_frame, show_newer, tell_browser, told
 from app.web.widgets.write import me
 from atlas.api import Atlas
 from atlas.errors import AtlasError
-
-T = TypeVar("T")
 
 # Page, as it stands in the URL, to its title and view. (A bare string here, in the file that
 # Streamlit runs, would be drawn on the page.)
 VIEWS: dict[str, tuple[str, Callable[[Atlas], None]]] = {
     "": ("feature-atlas", home.render),
     "search": ("Search", search.render),
+    "basket": ("Basket", basket.render),
+    "review": ("Review", review.render),
+    "studies": ("Studies", studies.render),
     "feature": ("Feature", feature.render),
     "head": ("Head", head.render),
     "heads": ("Heads", heads.render),
@@ -85,29 +88,20 @@ def show_page(name: str, settings: Settings) -> None:
     here.arrive(name)
     bar, given = st.container(), here.parameters()
     where = settings.store, settings.notes, settings.read_only
-    newest = _told(lambda: opened(*where).snapshot.name)
+    newest = told(lambda: opened(*where).snapshot.name)
     atlas = None
     if newest is not None:
-        atlas = _told(lambda: held(*where, url.snapshot_of(given) or newest))
+        atlas = told(lambda: held(*where, url.snapshot_of(given) or newest))
         shown = atlas.snapshot.name if atlas else ""
         if shown != newest:
             show_newer(shown, newest, url.moved(given, newest))
     with bar:
         show_frame(name, atlas.snapshot.name if atlas else newest or "")
     if atlas is not None:
-        _told(partial(VIEWS[name][1], atlas))
+        told(partial(VIEWS[name][1], atlas))
         show_foot(atlas.snapshot.name, _json(name, settings, atlas))
     pin = url.moved(given, newest) if newest and url.SNAPSHOT not in given else ""
     tell_browser(given, here.going() or pin, me())
-
-
-def _told(work: Callable[[], T]) -> T | None:
-    """What `work` gives; where it fails, its message is shown: the one place that does so."""
-    try:
-        return work()
-    except AtlasError as error:
-        show_error(error)
-        return None
 
 
 def _json(name: str, settings: Settings, atlas: Atlas) -> str:

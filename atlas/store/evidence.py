@@ -115,8 +115,10 @@ class Evidence:
     @cached_property
     def runs(self) -> tuple[Run, ...]:
         """All runs, newest first."""
+        joint = {row["run"]: row for row in self.query("SELECT * FROM joint_evaluation")}
         return tuple(
-            rows.run(row) for row in self.query("SELECT * FROM run ORDER BY created_at DESC, id")
+            rows.run(row, joint.get(row["id"]))
+            for row in self.query("SELECT * FROM run ORDER BY created_at DESC, id")
         )
 
     @cached_property

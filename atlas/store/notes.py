@@ -256,6 +256,11 @@ class Notes:
         with self._reading() as session:
             return notes_read.recent(session, limit, before)
 
+    def about(self, target: str, limit: int = 50) -> tuple[Change, ...]:
+        """The latest changes of notes on one id, those taken away too, latest first."""
+        with self._reading() as session:
+            return notes_read.about(session, target, limit)
+
     def contradictions(self) -> tuple[str, ...]:
         """Ids of notes that are not what their history made them: somebody changed the file."""
         with self._reading() as session:

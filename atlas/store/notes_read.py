@@ -169,6 +169,15 @@ def recent(session: Session, limit: int, before: int | None) -> tuple[Change, ..
     return tuple(change_of(row) for row in session.scalars(rows))
 
 
+def about(session: Session, target: str, limit: int) -> tuple[Change, ...]:
+    """The latest changes of notes on one id and of votes on them, latest first."""
+    own = select(NoteRow.id).where(NoteRow.target == target)
+    votes = select(VoteRow.id).where(VoteRow.about.in_(own))
+    rows = select(HistoryRow).where(HistoryRow.note.in_(own) | HistoryRow.note.in_(votes))
+    latest = rows.order_by(HistoryRow.number.desc()).limit(limit)
+    return tuple(change_of(row) for row in session.scalars(latest))
+
+
 def _live(rows: Select[Any]) -> Select[Any]:
     return rows.where(~NoteRow.deleted).order_by(NoteRow.created_at, NoteRow.id)
 

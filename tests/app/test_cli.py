@@ -163,6 +163,8 @@ def test_ingest_trains_publishes_and_lists_the_run(tmp_path, monkeypatch, capsys
     assert (code, err) == (0, "")
     assert "published as snapshot 000001" in out
     assert "tokens/s" in out
+    assert "layers 0, 2 replaced at once: CE clean" in out
+    assert "layers 0, 2 replaced at once: CE clean" in atlas("show", "0-att")[1]
     assert "done" in atlas("runs")[1]
     assert atlas("search", "--limit", "3")[0] == 0
 

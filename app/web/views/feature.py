@@ -1,18 +1,22 @@
 """One feature: what it is called, which heads write it, where it fires and what it reads there."""
 
+import streamlit as st
 from markupsafe import Markup
 
 from app.web.url import AtCompare, AtFeature, AtHeads, AtPrompt, AtRuns, AtSae
 from app.web.widgets import here
-from app.web.widgets.bars import activations, head_bars, logits
+from app.web.widgets.bars import activations, densities, head_bars, logits
+from app.web.widgets.card import show_export
 from app.web.widgets.examples import show_examples
-from app.web.widgets.frame import empty
+from app.web.widgets.frame import empty, told
 from app.web.widgets.hits import name_of, support
 from app.web.widgets.html import a, a_id, html, join, show
+from app.web.widgets.judgements import judgements
 from app.web.widgets.labels import machine_labels
 from app.web.widgets.notes import show_notes
 from app.web.widgets.table import Column, facts, table
 from app.web.widgets.text import count, density, fixed, percent, sig, when
+from app.web.widgets.tried import show_trial, trial_form
 from atlas.api import Atlas
 from atlas.ids import FeatureId
 from atlas.types import Feature, FeatureRow, Neighbour, Query
@@ -23,7 +27,7 @@ _FOLD = 10
 _NEIGHBOURS = (
     Column("feature"),
     Column("title"),
-    Column("cosine", True, "of the two decoder directions"),
+    Column("cosine", True, "of what the two write; across layers, into the residual stream"),
     Column("fire together", True, "positions where both fire over positions where either does"),
     Column(""),
 )
@@ -31,15 +35,24 @@ _NEIGHBOURS = (
 
 def render(atlas: Atlas) -> None:
     """The page of the feature that the URL names."""
-    feature = atlas.feature(here.place(AtFeature).id)
-    snapshot = atlas.snapshot.name
-    show(_crumbs(feature, atlas.random_feature(), snapshot), _head(feature, snapshot))
+    place, snapshot = here.place(AtFeature), atlas.snapshot.name
+    feature = atlas.feature(place.id)
+    show(
+        _crumbs(feature, atlas.random_feature(), snapshot),
+        _head(feature, judgements(atlas, feature), snapshot),
+    )
     if feature.is_dead:
         show(_dead(feature, snapshot))
     else:
         show_examples(feature)
-    show(_numbers(feature), _rest(feature, snapshot))
+    show(trial_form(place, snapshot))
+    trial = st.container()  # filled last: loading a model takes a while
+    show(_numbers(atlas, feature), _rest(feature, snapshot))
+    show_export(feature)
     show_notes(atlas, feature.id)
+    if place.text.strip():
+        with trial:
+            told(lambda: show_trial(atlas, place, feature))
 
 
 def _crumbs(feature: Feature, other: FeatureId, snapshot: str) -> Markup:
@@ -59,14 +72,15 @@ def _crumbs(feature: Feature, other: FeatureId, snapshot: str) -> Markup:
     )
 
 
-def _head(feature: Feature, snapshot: str) -> Markup:
+def _head(feature: Feature, judged: Markup, snapshot: str) -> Markup:
     return html(
         '<div class="two"><div><p class="id soft">{}</p><h1>{}</h1>'
-        '<div class="row chips">{}</div>{}</div><div><h3>Heads that write it</h3>{}</div></div>',
+        '<div class="row chips">{}</div>{}{}</div><div><h3>Heads that write it</h3>{}</div></div>',
         str(feature.id),
         name_of(feature.row),
         join(_chips(feature, snapshot)),
         machine_labels(feature),
+        judged,
         head_bars(feature, snapshot),
     )
 
@@ -96,7 +110,7 @@ def _residual(residual: float) -> Markup:
     exact = residual <= _EXACT
     kind, word = ("good", "✓ exact,") if exact else ("warn", "not exact,")
     words = f"{word} residual {residual:.1e}"
-    return html('<span class="chip {}" title="{}">{}</span>', kind, hint, words)
+    return html('<span class="chip {}" data-tip="{}">{}</span>', kind, hint, words)
 
 
 def _disagreement(row: FeatureRow, distance: float | None) -> Markup:
@@ -106,7 +120,7 @@ def _disagreement(row: FeatureRow, distance: float | None) -> Markup:
     )
     words = f"weights say {weights}, measurement {measured}"
     hint = f"the two head profiles are {fixed(distance, 2)} apart, on a scale from 0 to 1"
-    return html('<span class="chip warn" title="{}">{}</span>', hint, words)
+    return html('<span class="chip warn" data-tip="{}">{}</span>', hint, words)
 
 
 def _dead(feature: Feature, snapshot: str) -> Markup:
@@ -122,23 +136,25 @@ def _dead(feature: Feature, snapshot: str) -> Markup:
     )
 
 
-def _numbers(feature: Feature) -> Markup:
+def _numbers(atlas: Atlas, feature: Feature) -> Markup:
     values = [abs(one.value) for one in (*feature.top_logits, *feature.bottom_logits)]
     scale = max(values, default=1.0)
     return html(
         '<div class="three">{}{}{}</div>',
         logits(feature.top_logits, "Raises the logits of", scale),
         logits(feature.bottom_logits, "Lowers the logits of", scale),
-        Markup("") if feature.is_dead else _activation(feature),
+        Markup("") if feature.is_dead else _activation(atlas, feature),
     )
 
 
-def _activation(feature: Feature) -> Markup:
+def _activation(atlas: Atlas, feature: Feature) -> Markup:
     row, interval = feature.row, feature.density_interval
     within = f"{density(interval.low)} to {density(interval.high)}"
     return html(
-        "<div><h3>Activation over all firings</h3>{}{}</div>",
+        "<div><h3>Activation over all firings</h3>{}"
+        '<h3 class="again">Density among the features of its SAE</h3>{}{}</div>',
         activations(feature),
+        densities(atlas.densities(feature.sae.id), row.density),
         facts(
             (
                 (
@@ -164,7 +180,10 @@ def _rest(feature: Feature, snapshot: str) -> Markup:
 
 def _neighbours(feature: Feature, snapshot: str) -> Markup:
     if not feature.neighbours:
-        return empty("No neighbours.", "No other feature writes in nearly the same direction.")
+        return empty(
+            "No neighbours.",
+            "No other feature writes in nearly the same direction or fires at the same places.",
+        )
     lines = [_line(feature.id, one, snapshot) for one in feature.neighbours]
     if len(lines) <= _FOLD:
         return table(_NEIGHBOURS, lines)

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from app.web.url import AtCompare, AtHead, AtHeads
+from app.web.url import AtCompare, AtHead, AtHeads, AtPrompt
 from app.web.widgets import here
 from app.web.widgets.bars import bar
-from app.web.widgets.claims import role_name, show_claims
+from app.web.widgets.claims import show_claims
 from app.web.widgets.frame import NO_METRICS, empty
 from app.web.widgets.hits import title
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.notes import show_notes
+from app.web.widgets.roles import role_name
 from app.web.widgets.table import Column, table
 from app.web.widgets.text import count, density, fixed, percent
 from app.web.widgets.written import notes_on
@@ -68,7 +69,12 @@ def _crumbs(head: Head, model: Model, snapshot: str) -> Markup:
         name.head,
         a_id(before, snapshot, "← previous", "") if before else "",
         a_id(after, snapshot, "next →", "") if after else "",
-        a(AtCompare(a=str(name)), "compare", snapshot),
+        join(
+            [
+                a(AtPrompt(head=name), "own text", snapshot, title="where it looks on a text"),
+                a(AtCompare(a=str(name)), "compare", snapshot),
+            ]
+        ),
     )
 
 
@@ -99,7 +105,9 @@ def _role(judged: Judged[RoleClaim]) -> Markup:
     claim = judged.note.content
     kind = {"confirmed": "chip good", "withdrawn": "chip warn"}.get(claim.status, "chip")
     words = f"claimed by {judged.note.author}: {judged.agree} agree, {judged.dispute} dispute"
-    return html('<span class="{}" title="{}"><b>{}</b></span>', kind, words, role_name(claim.role))
+    return html(
+        '<span class="{}" data-tip="{}"><b>{}</b></span>', kind, words, role_name(claim.role)
+    )
 
 
 def _metrics(metrics: Sequence[HeadMetric]) -> Markup:

@@ -10,11 +10,11 @@ from markupsafe import Markup
 from app.web.url import AtHeads
 from app.web.widgets import here
 from app.web.widgets.bars import bar
-from app.web.widgets.claims import role_name
 from app.web.widgets.fields import choice, form
 from app.web.widgets.frame import NO_METRICS, empty
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.notes import show_notes
+from app.web.widgets.roles import role_name
 from app.web.widgets.table import Column, table
 from app.web.widgets.text import count, sig
 from app.web.widgets.written import every

@@ -8,13 +8,15 @@ from markupsafe import Markup
 
 from app.web.url import AtCollection, AtNotes
 from app.web.widgets import here
-from app.web.widgets.claims import evidence, role_name
+from app.web.widgets.changes import changes_table, kind_word, said
+from app.web.widgets.claims import evidence
 from app.web.widgets.frame import empty
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.table import Column, facts, table
 from app.web.widgets.text import when
 from app.web.widgets.write import attempt, author, key
 from atlas.api import Atlas
+from atlas.errors import NotFound
 from atlas.ids import parse
 from atlas.note_types import (
     STATUSES,
@@ -32,7 +34,6 @@ from atlas.note_types import (
 )
 from atlas.types import Query
 
-_CHANGES = (Column("when"), Column("who"), Column("did"), Column("what"), Column("about"))
 _HISTORY = (
     Column("version", True),
     Column("when"),
@@ -73,54 +74,11 @@ def _all(atlas: Atlas, place: AtNotes) -> None:
             "<h2>Latest changes</h2>{}{}",
             a(AtCollection(), "Collections", snapshot, "button"),
             join(chips),
-            table(_CHANGES, (_line(one, snapshot) for one in changes)) if changes else none,
+            changes_table(changes, snapshot) if changes else none,
             older,
         )
     )
     _exchange(atlas)
-
-
-def _line(change: Change, snapshot: str) -> tuple[object, ...]:
-    content = change.after or change.before
-    about = getattr(content, "target", None)
-    return (
-        when(change.changed_at),
-        change.author,
-        html("{} {}", _DID[change.action], a(AtNotes(change.note), _kind(change.kind), snapshot)),
-        said(content) if content else "",
-        a_id(parse(about), snapshot) if about else "",
-    )
-
-
-_DID = {
-    "add": "wrote a",
-    "edit": "changed a",
-    "remove": "took away a",
-    "undo": "undid a change of a",
-    "import": "imported a",
-}
-
-
-def _kind(kind: str) -> str:
-    return kind.replace("_", " ").replace("human ", "")
-
-
-def said(content: Content) -> str:
-    """A note in a few words."""
-    match content:
-        case Tag(name=text) | HumanLabel(text=text) | Comment(text=text):
-            return _short(text)
-        case RoleClaim():
-            words = f": {content.words}" if content.words else ""
-            return _short(role_name(content.role) + words)
-        case Vote():
-            return _short(f"{content.choice} {content.reason}")
-        case Collection(name=name) | SavedQuery(name=name):
-            return _short(name)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 120 else text[:119] + "…"
 
 
 def _exchange(atlas: Atlas) -> None:
@@ -154,7 +112,10 @@ def _import(atlas: Atlas, content: bytes) -> None:
 
 def _one(atlas: Atlas, note_id: str) -> None:
     snapshot = atlas.snapshot.name
-    changes = atlas.notes.history(note_id)
+    notes = atlas.written
+    if notes is None:
+        raise NotFound(f"no note {note_id[:80]!r}", "nobody has written anything yet")
+    changes = notes.history(note_id)
     last = changes[-1]
     content = last.after or last.before
     about = getattr(content, "target", None)
@@ -164,7 +125,7 @@ def _one(atlas: Atlas, note_id: str) -> None:
             '<div class="crumbs pagetop">{} / {}</div><div class="row"><h1>{}</h1>{}</div>{}{}'
             "<h2>History</h2>{}",
             a(AtNotes(), "notes", snapshot),
-            _kind(last.kind),
+            kind_word(last.kind),
             said(content) if content else "",
             gone,
             html("<p>on {}</p>", a_id(parse(about), snapshot)) if about else "",

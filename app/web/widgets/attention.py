@@ -97,14 +97,14 @@ def why(seen: Seen, score: Score) -> Markup:
     return html(
         '<h2>Why {} looks from <span class="tok">{}</span> {} to <span class="tok">{}</span> {}'
         "</h2>"
-        '<div class="figures"><span title="{}">score <b>{}</b></span>'
+        '<div class="figures"><span data-tip="{}">score <b>{}</b></span>'
         "<span>attention <b>{}</b></span>"
-        '<span title="{}">above its average <b>{}</b></span>'
-        '<span title="{}">coverage <b>{}</b></span>'
-        '<span title="{}">from features <b>{}</b></span><span>residual <b>{}</b></span></div>'
+        '<span data-tip="{}">above its average <b>{}</b></span>'
+        '<span data-tip="{}">coverage <b>{}</b></span>'
+        '<span data-tip="{}">from features <b>{}</b></span><span>residual <b>{}</b></span></div>'
         '<p class="small soft">Of all contributions by size, pairs of two features make the'
         " coverage; MLPs, embeddings and layers without an SAE make the rest. Held fixed: {}.</p>"
-        '{}<div class="two"><div><h3 title="{}">On the side that looks: what makes it stand out'
+        '{}<div class="two"><div><h3 data-tip="{}">On the side that looks: what makes it stand out'
         "</h3>{}</div><div><h3>On the side looked at</h3>{}</div></div>",
         a_id(score.head, seen.snapshot, f"L{score.head.layer}H{score.head.head}"),
         visible(tokens[score.dst]),

@@ -17,7 +17,7 @@ def bar(share: float | None, weight: float | None = None, title: str = "") -> Ma
         parts.append(html('<i style="width:{:.1f}%"></i>', 100 * min(1.0, share)))
     if weight is not None:
         parts.append(html('<i class="w" style="width:{:.1f}%"></i>', 100 * min(1.0, weight)))
-    return html('<span class="bar" title="{}">{}</span>', title, join(parts))
+    return html('<span class="bar" data-tip="{}">{}</span>', title, join(parts))
 
 
 def top_head(row: FeatureRow, snapshot: str) -> Markup:
@@ -27,7 +27,7 @@ def top_head(row: FeatureRow, snapshot: str) -> Markup:
     head = HeadId(of.model, of.layer, row.dfa_head if row.dfa_head is not None else row.weight_head)
     share = row.dfa_share if measured else row.weight_share
     same = row.weight_share if row.dfa_head in (None, row.weight_head) else None
-    flag = html(' <span class="chip warn" title="{}">disagree</span>', _DISAGREE)
+    flag = html(' <span class="chip warn" data-tip="{}">disagree</span>', _DISAGREE)
     return html(
         '<div class="headbar">{}{}<span class="n">{}</span></div>{}',
         a_id(head, snapshot, f"L{head.layer}H{head.head}"),
@@ -44,8 +44,8 @@ _KEY = Markup(
     '<span style="text-align:left"><span class="swatch src"></span>measured share'
     ' &ensp;<span class="swatch w"></span>weight share</span>'
     "<span>measured</span><span>weights</span>"
-    '<span title="mean signed DFA over all firings">mean DFA</span>'
-    '<span title="share of firings in which this head gives most">wins</span></div>'
+    '<span data-tip="mean signed DFA over all firings">mean DFA</span>'
+    '<span data-tip="share of firings in which this head gives most">wins</span></div>'
 )
 
 
@@ -86,7 +86,7 @@ def logits(effects: Sequence[LogitEffect], title: str, scale: float) -> Markup:
     """Tokens and what the feature's direction does to their logits."""
     lines = [
         html(
-            '<div class="logit"><span class="tok" title="{}">{}</span>'
+            '<div class="logit"><span class="tok" data-tip="{}">{}</span>'
             '<span class="bar"><i style="width:{:.1f}%"></i></span><span class="n">{}</span></div>',
             f"{exact(one.text)}, token {one.token}",
             _spaced(one.text),
@@ -117,20 +117,24 @@ def activations(feature: Feature) -> Markup:
     return _histogram(edges, counts[first:last], "", "firings")
 
 
-def densities(bins: Bins) -> Markup:
-    """Histogram of the feature densities of an SAE."""
+def densities(bins: Bins, own: float | None = None) -> Markup:
+    """Histogram of the feature densities of an SAE; the bin that holds `own` is marked."""
     filled = [b for b, n in enumerate(bins.counts) if n]
     if not filled:
         return Markup('<p class="small soft">No feature fired.</p>')
     first, last = max(0, filled[0] - 1), min(len(bins.counts), filled[-1] + 2)
-    return _histogram(bins.edges[first : last + 1], bins.counts[first:last], "plain", "features")
+    edges = bins.edges[first : last + 1]
+    return _histogram(edges, bins.counts[first:last], "plain", "features", own)
 
 
-def _histogram(edges: Sequence[float], counts: Sequence[int], kind: str, what: str) -> Markup:
+def _histogram(
+    edges: Sequence[float], counts: Sequence[int], kind: str, what: str, own: float | None = None
+) -> Markup:
     most = max(counts)
     columns = [
         html(
-            '<i style="height:{:.1f}%" title="{} to {}: {} {}"></i>',
+            '<i class="{}" style="height:{:.1f}%" data-tip="{} to {}: {} {}"></i>',
+            "own" if own is not None and low <= own < high else "",
             100 * n / most if n == 0 else max(1.5, 100 * n / most),
             sig(low),
             sig(high),

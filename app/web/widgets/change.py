@@ -85,8 +85,8 @@ def changed(seen: Seen, done: Ablation) -> Markup:
     last = len(done.prompt.ids) - 1
     loss = [sum(side) / len(side) if side else 0.0 for side in (done.loss_before, done.loss_after)]
     return html(
-        '<div class="figures"><span>{}</span><span title="{}">KL <b>{} nats</b></span>'
-        '<span title="{}">loss <b>{} → {}</b></span></div>'
+        '<div class="figures"><span>{}</span><span data-tip="{}">KL <b>{} nats</b></span>'
+        '<span data-tip="{}">loss <b>{} → {}</b></span></div>'
         '<div class="two"><div><h3>Next token after <span class="tok">{}</span></h3>{}</div>'
         "<div><h3>Features of later layers that change most</h3>{}</div></div>",
         _said(done.edits, seen.snapshot),

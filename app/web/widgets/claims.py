@@ -11,6 +11,7 @@ from app.web.widgets.hits import name_of
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.notes import show_judged, show_title
 from app.web.widgets.queries import place_of
+from app.web.widgets.roles import role_name
 from app.web.widgets.text import percent
 from app.web.widgets.write import attempt, key
 from app.web.widgets.written import every, notes_on
@@ -18,11 +19,6 @@ from atlas.api import Atlas
 from atlas.ids import FeatureId, parse
 from atlas.note_types import ROLES, Judged, RoleClaim, RoleEvidence, SavedQuery
 from atlas.types import Head
-
-
-def role_name(role: str) -> str:
-    """A role as a word for people."""
-    return role.replace("_", " ")
 
 
 def show_claims(atlas: Atlas, head: Head) -> str:
@@ -44,7 +40,7 @@ def _claim(atlas: Atlas, judged: Judged[RoleClaim]) -> Markup:
     chips = [html('<span class="chip">{}</span>', part) for part in where]
     kind = {"confirmed": "chip good", "withdrawn": "chip warn"}.get(claim.status, "chip")
     return html(
-        '<div class="row"><b title="{}">{}</b><span class="{}">{}</span>'
+        '<div class="row"><b data-tip="{}">{}</b><span class="{}">{}</span>'
         '<span class="chip">confidence {}</span>{}</div>{}<ul class="evidence small">{}</ul>',
         ROLES.get(claim.role, ""),
         role_name(claim.role),

@@ -12,7 +12,7 @@ from app.web.widgets.text import count, fixed, percent
 from atlas.types import Evaluation, Interval, Query, Sae
 
 _WITHHELD = html(
-    '<span class="soft" title="withheld: taking z away costs no more than noise, so the ratio'
+    '<span class="soft" data-tip="withheld: taking z away costs no more than noise, so the ratio'
     ' would mean nothing">withheld</span>'
 )
 _NOT = html('<span class="soft">not evaluated</span>')
@@ -65,4 +65,4 @@ def _cells(one: Evaluation) -> Sequence[object]:
 
 def _cost(loss: float, cost: Interval) -> Markup:
     words = f"costs {fixed(cost.low, 4)} to {fixed(cost.high, 4)} nats more than the clean model"
-    return html('<span title="{}, 95 % interval">{}</span>', words, fixed(loss, 4))
+    return html('<span data-tip="{}, 95 % interval">{}</span>', words, fixed(loss, 4))

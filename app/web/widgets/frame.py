@@ -1,19 +1,35 @@
 """What stands around every page: the bar on top, messages, and what the browser has to do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import streamlit as st
 from markupsafe import Markup
 
-from app.web.url import AtCompare, AtHeads, AtHome, AtNotes, AtPrompt, AtRuns, AtSql, Place, link
+from app.web.url import (
+    AtCompare,
+    AtHeads,
+    AtHome,
+    AtNotes,
+    AtPrompt,
+    AtReview,
+    AtRuns,
+    AtSql,
+    AtStudies,
+    Place,
+    link,
+)
 from app.web.widgets.html import a, html, join, prose, show
 from atlas.errors import AtlasError
 from atlas.types import PairQuery, Query
 
+T = TypeVar("T")
 _HERE = Path(__file__).parent
 _LINKS = st.components.v2.component(
-    "atlas_links", js=(_HERE / "links.js").read_text(), isolate_styles=False
+    "atlas_links",
+    js="\n".join((_HERE / f"{name}.js").read_text() for name in ("pick", "keys", "links")),
+    isolate_styles=False,
 )
 _PAGES: dict[str, Place] = {
     "Search": Query(sort="support"),
@@ -22,6 +38,8 @@ _PAGES: dict[str, Place] = {
     "Compare": AtCompare(),
     "Prompt": AtPrompt(),
     "SQL": AtSql(),
+    "Studies": AtStudies(),
+    "Review": AtReview(),
     "Notes": AtNotes(),
     "Runs": AtRuns(),
 }
@@ -49,7 +67,7 @@ def show_frame(here: str, snapshot: str) -> None:
             a(AtHome(), "feature-atlas", snapshot, "brand"),
             join(pages),
             snapshot,
-            html('<span class="snap" title="the snapshot shown here">{}</span>', snapshot),
+            html('<span class="snap" data-tip="the snapshot shown here">{}</span>', snapshot),
         )
     )
 
@@ -79,6 +97,15 @@ def show_foot(snapshot: str, json: str) -> None:
             as_json,
         )
     )
+
+
+def told(work: Callable[[], T]) -> T | None:
+    """What `work` gives; where it fails, its message is shown: the one place that does so."""
+    try:
+        return work()
+    except AtlasError as error:
+        show_error(error)
+        return None
 
 
 def show_error(error: AtlasError) -> None:

@@ -40,9 +40,9 @@ def _above(seen: Seen, graph: Graph) -> Markup:
     choices = join(_choice(*way, seen.snapshot) for way in ways)
     return html(
         '<div class="row far"><h2>The whole path</h2><span class="row">{}</span></div>'
-        '<div class="figures"><span title="{}">share explained by what is drawn <b>{}</b></span>'
-        '<span title="{}">SAE errors <b>{}</b></span>'
-        '<span title="{}">cancellation <b>{}×</b></span>'
+        '<div class="figures"><span data-tip="{}">share explained by what is drawn <b>{}</b></span>'
+        '<span data-tip="{}">SAE errors <b>{}</b></span>'
+        '<span data-tip="{}">cancellation <b>{}×</b></span>'
         "<span>pre-activation <b>{}</b></span><span>residual <b>{}</b></span></div>"
         '<p class="small soft">Upwards: what wrote what. Each column is a token. A line is as'
         " wide as what flows along it to the feature on top; a dashed one takes away. What is no"

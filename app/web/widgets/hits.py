@@ -41,8 +41,8 @@ def support(row: FeatureRow) -> Markup:
     if row.title_support is None:
         return html('<span class="chip">by {}</span>', row.title_method)
     return html(
-        '<span class="chip" title="title by {}; share of the held-back examples that it explains">'
-        "support {}</span>",
+        '<span class="chip" data-tip="title by {}; share of the held-back examples that it'
+        ' explains">support {}</span>',
         row.title_method,
         percent(row.title_support),
     )
@@ -58,8 +58,9 @@ def card(
     family = html('<span class="chip good">{}</span>', row.family) if row.family else ""
     name = name_of(row) if marked is None else _marked(marked)
     return html(
-        '<div class="hit"><div><div class="row"><span class="title">{}</span>{}{}{}</div>'
+        '<div class="hit">{}<div><div class="row"><span class="title">{}</span>{}{}{}</div>'
         '{}{}</div><div>{}<div class="nums">{}</div></div></div>',
+        pick(row),
         a_id(row.id, snapshot, name, "title"),
         a_id(row.id, snapshot, kind="id small"),
         support(row),
@@ -68,11 +69,22 @@ def card(
         snippet(best) if best else "",
         top_head(row, snapshot),
         html(
-            '<span title="share of tokens it fires on">fires on <b>{}</b></span>'
-            '<span title="largest activation">max <b>{}</b></span>',
+            '<span data-tip="share of tokens it fires on">fires on <b>{}</b></span>'
+            '<span data-tip="largest activation">max <b>{}</b></span>',
             density(row.density),
             sig(row.max_act),
         ),
+    )
+
+
+def pick(row: FeatureRow) -> Markup:
+    """A box to choose a feature for the basket."""
+    words = f"choose {row.id}"
+    return html(
+        '<input type="checkbox" data-pick="{}" aria-label="{}" data-tip="{}">',
+        str(row.id),
+        words,
+        "into the basket (x)",
     )
 
 

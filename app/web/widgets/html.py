@@ -41,7 +41,7 @@ def a(place: Place, text: str, snapshot: str, kind: str = "", title: str = "") -
         '<a class="{}" href="{}"{}>{}</a>',
         kind,
         link(place, snapshot),
-        html(' title="{}"', title) if title else "",
+        html(' data-tip="{}"', title) if title else "",
         text,
     )
 

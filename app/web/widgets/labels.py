@@ -49,8 +49,17 @@ def _line(label: Label, scores: Sequence[LabelScore]) -> Sequence[object]:
 
 
 def _score(one: LabelScore) -> Markup:
-    words = f"balanced accuracy over {one.n} examples{_within(one.interval)}"
-    return html('<span class="chip" title="{}">{} {}</span>', words, one.scorer, percent(one.score))
+    what = "correlation" if one.scorer == "simulation" else "balanced accuracy"
+    lines = [f"{what} over {one.n} examples{_within(one.interval)}"]
+    if one.scored_by:
+        lines.append(f"judged by {one.scored_by}")
+    if any(share is not None for share in one.deciles):
+        lines.append("recognised by tenth of activation, weak to strong:")
+        lines.append("  ".join(percent(share) for share in one.deciles))
+    words = "\n".join(lines)
+    return html(
+        '<span class="chip" data-tip="{}">{} {}</span>', words, one.scorer, percent(one.score)
+    )
 
 
 def _support(label: Label) -> Markup:
@@ -62,7 +71,7 @@ def _support(label: Label) -> Markup:
     if label.interval:
         low, high = (f"{100 * end:.0f}" for end in (label.interval.low, label.interval.high))
         range_ = html(' <span class="soft tiny">{}–{} %</span>', low, high)
-    return html('<span title="{}">{} of {}{}</span>', words, held, label.n, range_)
+    return html('<span data-tip="{}">{} of {}{}</span>', words, held, label.n, range_)
 
 
 def _within(interval: Interval | None) -> str:

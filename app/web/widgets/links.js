@@ -48,7 +48,7 @@ let tip;
 function onOver(event) {
   tip?.remove();
   const target = event.target.closest?.("[data-tip]");
-  if (!target || !target.closest(".stHtml, .drawn")) return;
+  if (!target?.dataset.tip || !target.closest(".stHtml, .drawn")) return;
   tip = document.createElement("div");
   tip.className = "atlas-tip";
   tip.textContent = target.dataset.tip;
@@ -69,6 +69,8 @@ export default function ({ data }) {
     document.addEventListener("submit", onSubmit);
     document.addEventListener("change", onChange);
     document.addEventListener("keydown", onKey);
+    document.addEventListener("keydown", onShortcut);
+    watchPicks();
     document.addEventListener("mouseover", onOver);
     document.addEventListener("click", () => tip?.remove());
   }

@@ -3,12 +3,15 @@
 A note is changed, taken away or brought back on its own page, to which each of them links.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 from markupsafe import Markup
 
 from app.web.url import AtCollection, AtNotes
+from app.web.widgets.changes import changes_table
 from app.web.widgets.html import a, html, join, show
 from app.web.widgets.labels import SIDES
 from app.web.widgets.text import when
@@ -49,6 +52,21 @@ def show_notes(atlas: Atlas, target: Id, name: str | None = None) -> None:
         _comments(atlas, notes, name)
     with third:
         _collections(atlas, notes, name)
+    show(_history(atlas, target))
+
+
+def _history(atlas: Atlas, target: Id) -> Markup:
+    """Everything that happened to the notes on this, those taken away too."""
+    notes = atlas.written
+    changes = notes.about(str(target)) if notes else ()
+    if not changes:
+        return Markup("")
+    words = "1 change" if len(changes) == 1 else f"{len(changes)} latest changes"
+    return html(
+        "<details><summary>History: {}</summary>{}</details>",
+        words,
+        changes_table(changes, atlas.snapshot.name),
+    )
 
 
 def show_title(words: str) -> str:
@@ -185,6 +203,11 @@ def _collections(atlas: Atlas, notes: NotesOn, name: str) -> None:
         for note in notes.collections
     ]
     show(html("<h3>Collections it is in</h3><ul>{}</ul>", join(own) if own else _none()))
+    put_in(atlas, [Member(str(notes.target))], name)
+
+
+def put_in(atlas: Atlas, members: Sequence[Member], name: str) -> None:
+    """The form that puts members into a collection, an old one or a new one."""
     known = {note.id: note.content.name for note in every(atlas, Collection)}
     form = key("collect")
     with st.form(form, border=False):
@@ -200,15 +223,15 @@ def _collections(atlas: Atlas, notes: NotesOn, name: str) -> None:
         why = st.text_input("Why it belongs there", key=f"{form}-why")
         sent = st.form_submit_button("Put it in")
     if sent:
-        member = Member(notes.target, why)
-        attempt("collect", name, lambda: _collect(atlas, chosen or "", member, name))
+        own = tuple(replace(one, sentence=why) for one in members)
+        attempt("collect", name, lambda: _collect(atlas, chosen or "", own, name))
 
 
-def _collect(atlas: Atlas, chosen: str, member: Member, name: str) -> None:
+def _collect(atlas: Atlas, chosen: str, members: tuple[Member, ...], name: str) -> None:
     if chosen in {note.id for note in every(atlas, Collection)}:
-        atlas.notes.collect(chosen, [member], name)
+        atlas.notes.collect(chosen, members, name)
     else:
-        atlas.notes.add(Collection(chosen, members=(member,)), name)
+        atlas.notes.add(Collection(chosen, members=members), name)
 
 
 def _none() -> Markup:

@@ -22,7 +22,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Markup
     """A table; every cell is escaped unless it is Markup."""
     head = join(
         html(
-            '<th class="{}" title="{}" style="{}">{}</th>',
+            '<th class="{}" data-tip="{}" style="{}">{}</th>',
             "n" if one.number else "",
             one.hint,
             f"width:{one.width}" if one.width else "",

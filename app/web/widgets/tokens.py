@@ -50,7 +50,7 @@ def _token(token: str, act: float, top_act: float, dfa: float, top_dfa: float) -
         style.append(f"--s:{opacity(dfa, top_dfa):.2f}")
         words.append(f"gives {sig(dfa)}")
     return html(
-        '<span class="{}" style="{}" title="{}">{}</span>',
+        '<span class="{}" style="{}" data-tip="{}">{}</span>',
         " ".join(kinds),
         ";".join(style),
         ", ".join(words),
