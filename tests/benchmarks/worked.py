@@ -46,8 +46,11 @@ class Worked:
     def tell(self) -> None:
         """Print everything."""
         logit = self.logit
-        print(f"prompt: {self.text!r}\nnext token: {logit.text!r}, logit {logit.value:.3f},"
-              f" residual {logit.residual:.1e}, share of SAE errors {logit.share_error:.2f}")  # fmt: skip
+        print(f"prompt: {self.text!r}")
+        print(
+            f"next token: {logit.text!r}, logit {logit.value:.3f}, residual {logit.residual:.1e},"
+            f" share of SAE errors {logit.share_error:.2f}"
+        )
         found = [p for p in logit.pieces if p.feature is not None and p.value > 0][:NAMED]
         print("features that give most to it directly:")
         for piece in found:
