@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,7 +80,9 @@ def ingest(
 
 
 def _ingest(job: str, store: Path, changes: list[str], publish_it: bool = True) -> None:
+    from app.evaluations import show_joint
     from app.terminal import ProgressLines
+    from atlas.api import Atlas
     from atlas.store.publish import publish as publish_bundles
     from ingest.config import load_job
     from ingest.job import run_id, run_job
@@ -96,6 +99,8 @@ def _ingest(job: str, store: Path, changes: list[str], publish_it: bool = True) 
     if publish_it:
         snapshot = publish_bundles(store, [bundle.path])
         out.print(f"published as snapshot {snapshot.name}", markup=False)
+        with Atlas.open(store) as atlas:
+            show_joint(out, atlas.run(bundle.run))
 
 
 @cli.command()
@@ -123,6 +128,7 @@ def runs(store: Store = HERE, as_json: AsJson = False) -> None:
 def search(
     words: Annotated[list[str] | None, typer.Argument(help="Words to look for.")] = None,
     store: Store = HERE,
+    by: Annotated[str, typer.Option(help="words, meaning or both.")] = "both",
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     sae: Annotated[str | None, typer.Option(help="Only this SAE, such as gpt2/5-att.")] = None,
     layer: Annotated[int | None, typer.Option(help="Only this layer.")] = None,
@@ -159,6 +165,7 @@ def search(
 
     query = Query(
         text=" ".join(words or []),
+        by=by,  # type: ignore[arg-type]
         model=model,
         sae=sae,
         layer=layer,
@@ -198,14 +205,22 @@ def show(
 ) -> None:
     """Print a feature, a head, an SAE or a model."""
     from app import terminal
+    from app.evaluations import show_joint
     from atlas.api import Atlas
-    from atlas.types import EXAMPLE_KINDS
+    from atlas.types import EXAMPLE_KINDS, Sae
 
     if kind not in ("all", *EXAMPLE_KINDS):
         raise QueryError(f"kind {kind!r} is not known", f"known: {', '.join(EXAMPLE_KINDS)}, all")
     with Atlas.open(store) as atlas:
         thing = terminal.look_up(atlas, id)
-    _print(thing, as_json, lambda: terminal.show_thing(out, thing, examples, kind))
+        run = atlas.run(thing.run) if isinstance(thing, Sae) else None
+
+    def text() -> None:
+        terminal.show_thing(out, thing, examples, kind)
+        if run is not None:
+            show_joint(out, run)
+
+    _print(thing, as_json, text)
 
 
 @cli.command()
@@ -353,11 +368,79 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the web app.")] = 8501,
     api_port: Annotated[int, typer.Option(help="Port of the HTTP API.")] = 8502,
+    notes: NotesUrl = None,
+    tokens: Annotated[
+        Path | None, typer.Option(help="File with a line per writer: TOKEN Name.")
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Take no notes.")] = False,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Web pages of this origin may read answers.")
+    ] = None,
+    rate: Annotated[int | None, typer.Option(help="Requests a client may make a minute.")] = None,
+    prompts: Annotated[
+        bool | None,
+        typer.Option("--prompts/--no-prompts", help="Run prompts; by default on loopback only."),
+    ] = None,
 ) -> None:
     """Serve the web app and the query API until stopped."""
+    from app.http.settings import Settings, read_tokens
     from app.servers import serve_both
 
-    serve_both(store, host, port, api_port, lambda line: out.print(line, markup=False))
+    settings = Settings(
+        tokens=read_tokens(tokens) if tokens else None,
+        read_only=read_only,
+        origins=tuple(origin or ()),
+        per_minute=rate,
+        prompts=prompts,
+    )
+    serve_both(
+        store, host, port, api_port, settings, notes, lambda line: out.print(line, markup=False)
+    )
+
+
+@cli.command()
+def check(store: Store = HERE, notes: NotesUrl = None) -> None:
+    """Read every byte of a store and say what is not as it was written; then exit with 1."""
+    from atlas.store.verify import verify
+
+    wrong = 0
+    for part in verify(store, notes):
+        wrong += part.problem is not None
+        out.print(f"{part.what}: {part.problem or 'sound'}", markup=False)
+    if wrong:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def export(
+    sae: Annotated[str, typer.Argument(help="An SAE, such as gpt2/5-att.")],
+    folder: Annotated[Path, typer.Argument(help="Where its folder is made.")],
+    store: Store = HERE,
+    form: Annotated[
+        str, typer.Option("--format", help="parquet, jsonl or neuronpedia.")
+    ] = "parquet",
+) -> None:
+    """Write everything about an SAE into files, of one snapshot."""
+    from atlas.api import Atlas
+    from atlas.exchange.tables import write_sae
+
+    with Atlas.open(store) as atlas:
+        out.print(str(write_sae(atlas, sae, folder, form)), markup=False)
+
+
+@cli.command("import-neuronpedia")
+def import_neuronpedia(
+    source: Annotated[Path, typer.Argument(help="Folder MODEL/SOURCE of an export.")],
+    store: Store = HERE,
+) -> None:
+    """Take a source of Neuronpedia's exports into the atlas, and publish it."""
+    from atlas.exchange.from_neuronpedia import read_neuronpedia
+    from atlas.store.publish import publish as publish_bundles
+
+    folder = store / "bundles" / f"neuronpedia-{source.absolute().parent.name}-{source.name}"
+    bundle = read_neuronpedia(source, folder, datetime.now(UTC))
+    snapshot = publish_bundles(store, [bundle.path])
+    out.print(f"published as snapshot {snapshot.name}", markup=False)
 
 
 @cli.command()
@@ -395,6 +478,186 @@ def study(
     with Atlas.open(store) as atlas:
         page = atlas.study(bundle.run, limit=rows)
     _print(page, as_json, lambda: studies.show_study(out, page))
+
+
+@cli.command("export-sae")
+def export_sae(
+    id: Annotated[str, typer.Argument(help="The SAE, such as gpt2/5-att.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
+    store: Store = HERE,
+) -> None:
+    """Write an SAE's weights as SAELens reads them."""
+    from app.export_sae import export_sae as write
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        out.print(f"wrote {write(atlas, id, to)}", markup=False)
+
+
+@cli.command()
+def label(
+    store: Store = HERE,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="OpenAI-compatible URL; without one, labels by rule are scored."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model there.")] = None,
+    sae: Annotated[list[str] | None, typer.Option(help="Only this SAE; may be repeated.")] = None,
+    feature: Annotated[
+        list[str] | None, typer.Option(help="This feature, labelled or not; may be repeated.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask anew for what was answered before.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(help="Only so many, the most worth first.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Draw features at random instead, to compare methods fairly.")
+    ] = None,
+    scorers: Annotated[
+        list[str] | None, typer.Option("--scorer", help="detection, fuzzing, simulation.")
+    ] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option(help="Stop the run at so many dollars.")
+    ] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(help="Stop the run at so many tokens.")
+    ] = None,
+    price_in: Annotated[float | None, typer.Option(help="Dollars per million tokens read.")] = None,
+    price_out: Annotated[float | None, typer.Option(help="And per million written.")] = None,
+    concurrency: Annotated[int, typer.Option(help="Requests at a time.")] = 8,
+    seconds: Annotated[float, typer.Option(help="How long one request may take.")] = 120.0,
+    batch: Annotated[int, typer.Option(help="Passages judged per request.")] = 8,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would take.")
+    ] = False,
+    call_seconds: Annotated[
+        float, typer.Option(help="Seconds a call is taken to last, with --dry-run.")
+    ] = 2.0,
+    total: Annotated[
+        int | None, typer.Option(help="Reckon with so many features, with --dry-run.")
+    ] = None,
+    publish_it: Annotated[
+        bool, typer.Option("--publish/--no-publish", help="Publish when it is done.")
+    ] = True,
+) -> None:
+    """Label features with a language model and score all labels; the key is ATLAS_LABEL_KEY.
+
+    Stopped at any moment, the same command goes on and pays for no call twice.
+    """
+    from app import labels
+    from atlas.api import Atlas
+    from ingest.label import job
+    from ingest.label.plan import make_plan
+    from ingest.label.settings import make_settings
+
+    settings = make_settings(
+        endpoint,
+        model,
+        {"batch": batch} | ({"scorers": tuple(scorers)} if scorers else {}),
+        {"usd": budget_usd, "tokens": budget_tokens, "price_in": price_in, "price_out": price_out},
+        {"concurrency": concurrency, "seconds": seconds},
+    )
+    with Atlas.open(store) as atlas:
+        try:
+            saes, features = job.chosen(atlas, settings, sae or [], feature or [], limit, seed)
+        except job.Nothing as nothing:
+            out.print(f"{nothing.message}; {nothing.hint}", markup=False)
+            return
+        if dry_run:
+            plan = make_plan(atlas, settings, saes, features, call_seconds, total)
+            labels.show_plan(out, plan, concurrency)
+            return
+        done = _labelled(atlas, settings, saes, features, again)
+    if done.stopped:
+        out.print(f"stopped: {done.stopped}; {done.left:,} features are left", markup=False)
+    _publish_labels(store, done.bundle and done.bundle.path, publish_it)
+
+
+def _labelled(atlas: Any, settings: Any, saes: Any, features: Any, again: bool) -> Any:
+    import secrets
+
+    from app.terminal import ProgressLines
+    from ingest.label import job
+
+    key = settings.endpoint.key() if settings.endpoint else ""
+    salt = secrets.token_hex(8) if again else ""
+    out.print(f"run {job.run_id(settings, saes)} in {atlas.store}", markup=False)
+    try:
+        with ProgressLines(out) as lines:
+            return job.run_labels(atlas, settings, saes, features, key=key, salt=salt, listen=lines)
+    except KeyboardInterrupt:
+        err.print("\nstopped; give the same command again to go on")
+        raise typer.Exit(130) from None
+
+
+def _publish_labels(store: Path, bundle: Path | None, publish_it: bool) -> None:
+    from app import labels
+    from atlas.api import Atlas
+    from atlas.store.publish import publish as publish_bundles
+
+    if bundle is None:
+        out.print("no feature was finished; nothing to publish")
+    elif not publish_it:
+        out.print(f"bundle {bundle}", markup=False)
+    else:
+        snapshot = publish_bundles(store, [bundle])
+        out.print(f"published as snapshot {snapshot.name}", markup=False)
+        with Atlas.open(store) as atlas:
+            labels.show_methods(out, atlas.label_methods())
+
+
+@cli.command()
+def methods(store: Store = HERE, as_json: AsJson = False) -> None:
+    """Compare ways of labelling by their scores."""
+    from app.labels import show_methods
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        found = atlas.label_methods()
+    _print(found, as_json, lambda: show_methods(out, found))
+
+
+@cli.command()
+def review(
+    store: Store = HERE,
+    limit: Annotated[int, typer.Option(help="At most so many.")] = 25,
+    sae: Annotated[str | None, typer.Option(help="Only this SAE.")] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(help="disagree, weak_label, contradicted, disputed, failed or unscored."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List features whose label, weights and measurement call for a person."""
+    from app.labels import show_review
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        queue = atlas.review_queue(limit, sae, reason)  # type: ignore[arg-type]
+    _print(queue, as_json, lambda: show_review(out, queue))
+
+
+@cli.command()
+def embed(store: Store = HERE) -> None:
+    """Give labels vectors for search by meaning, with the model that ATLAS_EMBED_MODEL names.
+
+    ATLAS_EMBED_URL is an OpenAI-compatible endpoint, which may be a server on this machine, and
+    ATLAS_EMBED_KEY its key.
+    """
+    from app.terminal import ProgressLines
+    from atlas.api import Atlas
+    from atlas.embed import open_embedder
+    from atlas.store.publish import publish as publish_bundles
+    from ingest.embed import embed_labels
+
+    embedder = open_embedder()
+    with Atlas.open(store) as atlas, ProgressLines(out) as lines:
+        bundle = embed_labels(atlas, embedder, lines)
+    if bundle is None:
+        out.print(f"every label has its vector by {embedder.model}", markup=False)
+        return
+    snapshot = publish_bundles(store, [bundle.path])
+    out.print(f"published as snapshot {snapshot.name}", markup=False)
 
 
 def _print(thing: Any, as_json: bool, text: Callable[[], None]) -> None:

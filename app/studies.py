@@ -27,6 +27,8 @@ def show_study(console: Console, page: StudyPage) -> None:
     console.print(f"{row.tokens:,} tokens of {row.corpus}; {page.held_out}", markup=False)
     samples = ", ".join(f"{name} {count}" for name, count in page.samples.items())
     console.print(f"samples: {samples}; {row.seconds:.0f} s", markup=False)
+    for one in page.said:
+        console.print(one, markup=False)
     for table in page.tables:
         _show_table(console, table)
 

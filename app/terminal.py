@@ -72,8 +72,14 @@ def describe(now: progress.Progress) -> str:
     parts = [f"{now.done:,.0f} of {now.total:,.0f} {now.unit}"]
     if now.rate and now.unit == "tokens":
         parts.append(f"{now.rate:,.0f} {now.unit}/s")
+    if now.rate and now.unit in ("features", "labels"):
+        parts.append(f"{now.rate:,.2f} {now.unit}/s")
     if now.left is not None and now.done < now.total:
         parts.append(f"{_duration(now.left)} left")
+    if "calls" in now.figures:
+        parts.append(f"{now.figures['calls']:,} calls, {now.figures['spent']} spent")
+    if now.figures.get("failed"):
+        parts.append(f"{now.figures['failed']:,} with a failure")
     if "read" in now.figures:
         parts.append(f"model has read {now.figures['read']:,}")
     if "fvu" in now.figures:

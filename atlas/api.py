@@ -3,11 +3,13 @@
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atlas import compare, people
+from atlas import compare, people, prompt_search
 from atlas.beside import Beside
+from atlas.errors import ModelError
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
 from atlas.label_types import (
     JudgedScore,
@@ -18,7 +20,7 @@ from atlas.label_types import (
     ToEmbed,
     Wanted,
 )
-from atlas.prompt_types import Features
+from atlas.prompt_types import Features, PromptSearch, RankBy
 from atlas.store import export, features, find, heads, labels, pairs, snapshots, studies
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
@@ -35,6 +37,7 @@ from atlas.types import (
     Example,
     Feature,
     FeatureComparison,
+    FeatureRow,
     Head,
     HeadBy,
     HeadComparison,
@@ -64,14 +67,19 @@ class Atlas:
     and StoreError when the store cannot be read.
     """
 
-    def __init__(self, reader: Reader, notes: Path | str) -> None:
+    def __init__(self, reader: Reader, notes: Path | str, *, read_only: bool = False) -> None:
         self._reader = reader
-        self._beside = Beside(notes)
+        self._beside = Beside(notes, read_only=read_only)
         self._explorers: dict[str | None, Explorer] = {}
 
     @classmethod
     def open(
-        cls, store: Path | str, snapshot: str | None = None, notes: str | None = None
+        cls,
+        store: Path | str,
+        snapshot: str | None = None,
+        notes: str | None = None,
+        *,
+        read_only: bool = False,
     ) -> "Atlas":
         """Open a store: its newest snapshot and those that follow, or one by name (`000003`).
 
@@ -79,11 +87,13 @@ class Atlas:
             store: the store's folder.
             snapshot: name of the one snapshot to serve; None for the newest.
             notes: URL of the notes' database; by default `notes.sqlite` in the store.
+            read_only: whether notes can only be read.
 
         Raises:
             StoreError: there is no atlas, or no such snapshot, or it cannot be served.
         """
-        return cls(open_store(Path(store), snapshot), notes or Path(store) / "notes.sqlite")
+        where = notes or Path(store) / "notes.sqlite"
+        return cls(open_store(Path(store), snapshot), where, read_only=read_only)
 
     def close(self) -> None:
         """End the processes and connections that were opened; the Atlas cannot be used again."""
@@ -129,6 +139,14 @@ class Atlas:
         here = snapshot in (None, now.snapshot.name)
         held._reader = Still(now) if here else open_store(self.store, snapshot)
         return held
+
+    def verify(self) -> None:
+        """Read every byte of the snapshot that answers; where one is wrong, serve an older one.
+
+        Raises:
+            StoreError: no older snapshot can be served in its place.
+        """
+        self._reader.verify()
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -176,6 +194,8 @@ class Atlas:
             NotFound: no such model, or several to choose from.
             ModelError: it cannot be loaded or does not decompose.
         """
+        if find_spec("torch") is None or find_spec("transformer_lens") is None:
+            raise ModelError("prompts need torch", "pip install 'feature-atlas[ingest]'")
         # Needs torch, which a host that only serves the store does without.
         from atlas.explore import open_explorer  # noqa: PLC0415
 
@@ -188,9 +208,28 @@ class Atlas:
             QueryError: the text is empty or too long.
             NotFound, ModelError: as `explorer`.
         """
+        return self._explored(model).features(text)
+
+    def fires_on(
+        self, text: str, model: str | None = None, limit: int = 25, by: RankBy = "relative"
+    ) -> PromptSearch:
+        """The features that fire most on a text, each where it is strongest. Raises as `prompt`."""
+        return self.ranked(self._explored(model).all_firings(text), limit, by)
+
+    def ranked(self, found: Features, limit: int = 25, by: RankBy = "relative") -> PromptSearch:
+        """The strongest features of a prompt whose firings are all listed. Raises QueryError."""
+        evidence, notes = self.evidence, self.written
+
+        def rows_of(names: Sequence[FeatureId]) -> tuple[FeatureRow, ...]:
+            return evidence.rows_of(evidence.key(name) for name in names)
+
+        searched = prompt_search.rank(found, rows_of, limit, by)
+        return people.titled_search(notes, searched)
+
+    def _explored(self, model: str | None) -> "Explorer":
         if model not in self._explorers:
             self._explorers[model] = self.explorer(model)
-        return self._explorers[model].features(text)
+        return self._explorers[model]
 
     def stats(self) -> Stats:
         """How much the atlas holds."""
@@ -283,6 +322,14 @@ class Atlas:
         noted = people.noted(self.written)
         return labels.wanted(self.evidence, labeller, scorers, saes, noted)
 
+    def fired_nearby(self, name: FeatureId, contexts: Iterable[int]) -> tuple[tuple[int, int], ...]:
+        """(context, position) in these contexts where neighbours of a feature fire."""
+        return labels.fired_nearby(self.evidence, name, tuple(contexts))
+
+    def random_contexts(self, run: str, count: int, seed: int = 0) -> tuple[Context, ...]:
+        """Text windows of a run, drawn at random."""
+        return labels.random_contexts(self.evidence, run, count, seed)
+
     def to_embed(self, model: str) -> tuple[ToEmbed, ...]:
         """Labels without a vector by this embedding model."""
         return labels.to_embed(self.evidence, model)
@@ -320,7 +367,8 @@ class Atlas:
         """One page of the features that meet a query."""
         notes = self.written
         said = people.said(notes, query, self._beside.marks())
-        page = find.find(self.evidence, query, said)
+        wanted = self._beside.meaning.of(query.text) if query.by != "words" and query.text else ""
+        page = find.find(self.evidence, query, said, wanted)
         return people.titled_page(notes, page)
 
     def pairs(self, query: PairQuery) -> PairPage:

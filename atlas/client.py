@@ -8,11 +8,14 @@ from typing import Any, TypeVar
 
 from atlas import wire
 from atlas.client_notes import NotesClient
+from atlas.client_prompt import PromptClient
 from atlas.client_server import Parameters, Server
 from atlas.errors import NotFound
 from atlas.ids import FeatureId, HeadId, Id, SaeId, is_name, parse_feature, parse_head, parse_sae
 from atlas.progress import Progress
+from atlas.prompt_types import Features, PromptSearch, RankBy
 from atlas.store.describe import TablePage
+from atlas.store.export import Table
 from atlas.store.recipes import Recipe
 from atlas.store.sql import Parameters as SqlParameters
 from atlas.store.sql_formats import from_arrow
@@ -142,6 +145,18 @@ class Client:
             self._server.fetch(f"/saes/{_sae(name)}/weights", self._held, file)
         return target
 
+    def export(self, name: str | SaeId, table: Table, target: Path) -> Path:
+        """Fetch one table of an SAE, whole, into a new Parquet file."""
+        with target.open("xb") as file:
+            self._server.fetch(f"/saes/{_sae(name)}/export/{table}", self._held, file)
+        return target
+
+    def export_neuronpedia(self, name: str | SaeId, target: Path) -> Path:
+        """Fetch an SAE in the layout of Neuronpedia's exports into a new tar file."""
+        with target.open("xb") as file:
+            self._server.fetch(f"/saes/{_sae(name)}/export/neuronpedia", self._held, file)
+        return target
+
     def densities(self, name: str | SaeId) -> Bins:
         """Histogram of an SAE's feature densities."""
         return self._get(Bins, f"/saes/{_sae(name)}/densities")
@@ -228,6 +243,20 @@ class Client:
         body = {"query": query, "parameters": values, "limit": limit, "seconds": seconds}
         wanted = [("format", "arrow"), *self._held]
         return from_arrow(self._server.ask("POST", "/sql", wanted, wire.dumps(body).encode()))
+
+    def explorer(self, model: str | None = None) -> PromptClient:
+        """Runs prompts through a model on the server, which loads it when first asked."""
+        return PromptClient(self._server, self._held, model)
+
+    def prompt(self, text: str, model: str | None = None) -> Features:
+        """Which features fire on a text, by layer and position."""
+        return self.explorer(model).features(text)
+
+    def fires_on(
+        self, text: str, model: str | None = None, limit: int = 25, by: RankBy = "relative"
+    ) -> PromptSearch:
+        """The features that fire most on a text, each where it is strongest."""
+        return self.explorer(model).search(text, limit, by)
 
     def schema(self) -> tuple[TablePage, ...]:
         """Every table that SQL sees, with a sentence per column."""

@@ -39,9 +39,11 @@ class Server:
         """The value of type `kind` at a path."""
         return self.read(kind, self.ask("GET", path, parameters))
 
-    def send(self, of: type[T], method: str, path: str, /, **body: Any) -> T:
-        """The value of type `of` that a change with this body gives."""
-        return self.read(of, self.ask(method, path, body=wire.dumps(body).encode()))
+    def send(
+        self, of: type[T], method: str, path: str, parameters: Parameters = (), /, **body: Any
+    ) -> T:
+        """The value of type `of` that a request with this body gives."""
+        return self.read(of, self.ask(method, path, parameters, wire.dumps(body).encode()))
 
     def read(self, kind: type[T], text: bytes) -> T:
         """A reply as a value. Raises StoreError when it is none."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from atlas.errors import NotFound
 from atlas.ids import FeatureId, parse_feature, parse_head
 from atlas.note_types import Collection, Comment, HumanLabel, Marks, RoleClaim, Tag
+from atlas.prompt_types import PromptSearch
 from atlas.store.facets import NOBODY, Said
 from atlas.store.notes import Notes
 from atlas.types import Feature, FeatureRow, Head, Page, Query
@@ -52,6 +53,13 @@ def titled_feature(notes: Notes | None, feature: Feature) -> Feature:
     pairs = zip(feature.neighbours, near, strict=True)
     neighbours = (replace(one, row=row) for one, row in pairs)
     return replace(feature, row=own, neighbours=tuple(neighbours))
+
+
+def titled_search(notes: Notes | None, found: PromptSearch) -> PromptSearch:
+    """The prompt search with people's titles."""
+    rows = _titled(notes, [hit.row for hit in found.hits])
+    hits = (replace(hit, row=row) for hit, row in zip(found.hits, rows, strict=True))
+    return replace(found, hits=tuple(hits))
 
 
 def titled_head(notes: Notes | None, head: Head) -> Head:

@@ -103,6 +103,10 @@ class Explorer:
             layers.append(LayerFeatures(sae, tuple(l0.tolist()), fvu, firings))
         return Features(run.prompt, tuple(layers), run.missing)
 
+    def all_firings(self, text: Text, *, set: str | None = None) -> Features:
+        """What fires on a prompt, every firing listed. Raises QueryError as `features`."""
+        return self.features(text, set=set, top=MOST)
+
     def acts(self, text: Text, feature: FeatureId | str) -> tuple[float, ...]:
         """A feature's activation at every position, 0 where it does not fire.
 
@@ -206,6 +210,8 @@ class Explorer:
         pos: int | None = None,
         depth: int = 2,
         top: int = 8,
+        *,
+        skip_start: bool = False,
     ) -> Graph:
         """A feature explained by upstream pieces, the strongest features expanded in turn.
 
@@ -215,6 +221,8 @@ class Explorer:
             pos: the destination; by default where the feature is strongest.
             depth: how often to expand, 0 to 4.
             top: features to expand each time and pieces to show of each, 1 to 25.
+            skip_start: never expand features at the first position. Attention rests there when it
+                has nothing to fetch, so they are large and say little about this prompt.
 
         Raises:
             QueryError: the prompt, the position or a bound is refused.
@@ -226,7 +234,8 @@ class Explorer:
             )
         run, feature, pos = self._place(text, feature, pos)
         target = run.target(feature, pos)
-        flow = rdfa.grow(target, run.pieces, run.expand, run.target_of, rounds=depth, top=top)
+        flow = rdfa.grow(target, run.pieces, run.expand, run.target_of, rounds=depth, top=top,
+                         first=int(skip_start))  # fmt: skip
         return draw(run, feature, pos, target, flow, top)
 
     def qk(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from atlas.ids import FeatureId, HeadId, SaeId
+from atlas.types import FeatureRow
 
 Kind = Literal["embedding", "position", "mlp", "attention", "error", "bias", "feature", "rest"]
 """What a piece of the residual stream is.
@@ -53,6 +54,33 @@ class Features:
 
     prompt: Prompt
     layers: tuple[LayerFeatures, ...]
+    missing: tuple[str, ...]
+    """SAEs that could not be loaded on this machine, each with the reason."""
+
+
+RankBy = Literal["relative", "activation"]
+"""Order of a prompt search: activation over the largest one mined, or activation itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptHit:
+    """A feature that fires on a prompt, where it is strongest."""
+
+    row: FeatureRow
+    pos: int
+    act: float
+    relative: float | None
+    """`act` over the largest activation that mining saw; None for a feature that never fired."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSearch:
+    """The features that fire most on a prompt; what fires on a start token alone is left out."""
+
+    prompt: Prompt
+    hits: tuple[PromptHit, ...]
+    fired: int
+    """How many features fire, listed or not."""
     missing: tuple[str, ...]
     """SAEs that could not be loaded on this machine, each with the reason."""
 

@@ -45,4 +45,6 @@ class StudyPage:
     """What was sampled to how much of it."""
     held_out: str
     """What is known of the text being unseen by the SAEs."""
+    said: tuple[str, ...]
+    """What was not measured and why, and whatever else a reader must know."""
     tables: tuple[StudyTable, ...]

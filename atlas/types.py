@@ -57,6 +57,25 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class JointEvaluation:
+    """What replacing z of all of a run's layers at once costs on held-out text, nats per token."""
+
+    layers: tuple[int, ...]
+    ce_clean: float
+    ce_sae: float
+    ce_zero: float
+    ce_mean: float
+    sae_cost: Interval
+    """95 % interval over contexts of ce_sae - ce_clean."""
+    zero_cost: Interval
+    mean_cost: Interval
+    recovered_zero: float | None
+    """None where zeroing costs no more than its own noise."""
+    recovered_mean: float | None
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One ingest job whose bundle is published."""
 
@@ -77,6 +96,8 @@ class Run:
     mine_tokens: int
     bundle_sha256: str
     counts: dict[str, int]
+    joint: JointEvaluation | None = None
+    """None for a run with one SAE or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +226,8 @@ class Example:
     doc: str
     source: str
     """Collection the document belongs to."""
+    start: int = 0
+    """Tokens of the document before the context."""
 
 
 LabelSide = Literal["title", "when", "fetches", "says"]
@@ -342,6 +365,7 @@ class Head:
 
 
 HeadBy = Literal["measured", "weights"]
+SearchBy = Literal["both", "words", "meaning"]
 Sort = Literal[
     "relevance",
     "density",
@@ -361,6 +385,9 @@ class Query:
 
     text: str = ""
     """Words over labels, tokens, logits and notes; empty lists everything."""
+    by: SearchBy = "both"
+    """Whether words are looked for as they are written, for what they mean, or both, merged by
+    rank. Meaning needs an embedding model; without one the search is by words alone."""
     model: str | None = None
     sae: str | None = None
     layer: int | None = None
@@ -414,6 +441,10 @@ class Page:
     after: str
     """Mark to ask for the next page; empty on the last one."""
     snapshot: str
+    searched: tuple[str, ...] = ()
+    """Which searches took part: words, meaning, or both; none where no words were given."""
+    unsearched: str = ""
+    """Why the search by meaning took no part, where it was asked for."""
     facets: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     """Facet to (value, count), most frequent first: model, layer, sae, head (the top one), family,
     role, tag and method, each a filter of `Query`, and score (of titles, in tenths from 0.5)."""

@@ -12,13 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from atlas import model as models
 from atlas import progress
 from atlas.bundle import WEIGHTS, Bundle, seal, sha256_file, sync_and_rename, write_table
 from atlas.errors import CorpusError
@@ -30,9 +29,13 @@ from ingest import corpus as corpora
 from ingest import run
 from ingest.config import Job
 from ingest.corpus import Corpus
-from ingest.mine.evidence import Mining, write_evidence
+from ingest.engine import open_engine
+from ingest.imported import measure_limits, read_saes
+from ingest.mine.evidence import write_evidence
+from ingest.mine.passes import Mining
+from ingest.mine.units import exact, load_model
 from ingest.run import Work, versions, write_json
-from ingest.train.evaluate import Evaluated, evaluate
+from ingest.train.evaluate import Evaluated, Evaluations, Losses, evaluate
 from ingest.train.loop import Figures, Trained, train
 from ingest.train.stream import Buffers, Stream
 
@@ -42,14 +45,14 @@ class Fitted(NamedTuple):
 
     saes: dict[int, Sae]
     limits: torch.Tensor  # [layer], sink norms
-    dead_share: list[float]
-    dead_window: int
     tokens: int
+    dead_share: list[float] | None = None  # None for SAEs that were not trained here
+    dead_window: int = 0
 
 
 def run_id(job: Job) -> str:
-    """The run's name: the job's, and a hash of all its settings."""
-    return run.name_of(job.name, job.model_dump(mode="json"))
+    """The run's name: the job's, and a hash of all settings that its result depends on."""
+    return run.name_of(job.name, job.model_dump(mode="json", exclude={"engine"}))
 
 
 def run_job(
@@ -74,23 +77,25 @@ def run_job(
 
 def _stages(job: Job, work: Work, seconds: Callable[[], float]) -> Bundle:
     work.reporter.stage("load model", 1, "model")
-    model = _load(job, job.model.dtype)
+    model = _load(job)
     work.reporter.advance(1)
     corpus = _corpus(job, work, model)
-    fitted = _train(job, work, model, corpus)
+    fitted = (_train if job.sae.source is None else _import)(job, work, model, corpus)
     evaluated = _evaluate(job, work, model, corpus, fitted)
     names = {layer: SaeId(model.info.id, layer, job.sae.set) for layer in job.sae.layers}
     _write_weights(work, fitted, names)
     mining = Mining(
         job,
         model,
-        lambda: model if _dtype(model) == torch.float32 else _load(job, "float32"),
+        cache(lambda: exact(job, model)),
         fitted.saes,
         fitted.limits,
         corpus,
         {layer: str(name) for layer, name in names.items()},
+        sha256_file(work.folder / WEIGHTS),
     )
-    write_evidence(mining, work.folder, work.scratch, work.run, work.reporter)
+    with open_engine(job.engine) as engine:
+        write_evidence(mining, work.folder, work.run, work.reporter, engine)
     _write_saes(work, model, job, fitted, evaluated, names)
     _write_run(work, model, job, fitted, corpus, seconds())
     bundle = seal(work.folder, work.run)
@@ -98,9 +103,8 @@ def _stages(job: Job, work: Work, seconds: Callable[[], float]) -> Bundle:
     return bundle
 
 
-def _load(job: Job, dtype: str) -> LanguageModel:
-    part = job.model
-    model = models.load(part.name, id=part.id, device=part.device, dtype=dtype)
+def _load(job: Job) -> LanguageModel:
+    model = load_model(job, job.model.dtype)
     model.check_layers(job.sae.layers)
     if job.corpus.context_length > model.context_length:
         raise CorpusError(
@@ -111,27 +115,30 @@ def _load(job: Job, dtype: str) -> LanguageModel:
     return model
 
 
-def _dtype(model: LanguageModel) -> torch.dtype:
-    first: torch.Tensor = next(model.bridge.original_model.parameters())
-    return first.dtype
-
-
 def _corpus(job: Job, work: Work, model: LanguageModel) -> Corpus:
     path = work.scratch / "corpus.npz"
     work.reporter.stage("tokenise", 1, "corpus")
     if not path.is_file():
-        bos = model.info.bos_token if job.corpus.bos == "model" else None
-        if job.corpus.bos == "model" and bos is None:
-            raise CorpusError(
-                f"model {model.info.id} has no start token", "set corpus.bos = 'none'"
-            )
-        # A tenth more: start tokens and sinks are not trained on, last batches not filled.
-        unique = math.ceil(1.1 * job.train.tokens / job.train.repeats)
-        wanted = (job.evaluate.tokens, job.mine.tokens, unique)
-        documents = corpora.read(job.corpus)
-        corpora.save(path, corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted))
+        corpora.save(path, build_corpus(job, model))
     work.reporter.advance(1)
     return corpora.load(path)
+
+
+def build_corpus(job: Job, model: LanguageModel) -> Corpus:
+    """The job's contexts, always the same for the same text.
+
+    Raises:
+        CorpusError: there is too little text, or the model has no start token.
+    """
+    bos = model.info.bos_token if job.corpus.bos == "model" else None
+    if job.corpus.bos == "model" and bos is None:
+        raise CorpusError(f"model {model.info.id} has no start token", "set corpus.bos = 'none'")
+    # A tenth more: start tokens and sinks are not trained on, last batches not filled.
+    trained = 1 if job.sae.source else job.train.tokens
+    unique = math.ceil(1.1 * trained / job.train.repeats)
+    wanted = (job.evaluate.tokens, job.mine.tokens, unique)
+    documents = corpora.read(job.corpus)
+    return corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted)
 
 
 def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted:
@@ -172,18 +179,27 @@ def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted
         work.scratch / "train.safetensors",
         harvested=harvested,
         stepped=stepped,
-        encode_dtype=_dtype(model),
+        encode_dtype=model.dtype,
     )
     assert stream.limits is not None
     saes_by_layer = dict(zip(layers, trained.saes, strict=True))
     return Fitted(
-        saes_by_layer, stream.limits, trained.dead_share, trained.dead_window, trained.tokens
+        saes_by_layer, stream.limits, trained.tokens, trained.dead_share, trained.dead_window
     )
+
+
+def _import(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted:
+    layers, text = job.sae.layers, corpus.evaluate
+    work.reporter.stage("import", len(layers), "SAEs")
+    found = read_saes(job.sae, model)
+    limits = measure_limits(model, text, layers, job.positions, job.model.batch_contexts)
+    work.reporter.advance(len(layers))
+    return Fitted(found, limits, 0)
 
 
 def _evaluate(
     job: Job, work: Work, model: LanguageModel, corpus: Corpus, fitted: Fitted
-) -> dict[int, Evaluated]:
+) -> Evaluations:
     path = work.scratch / "evaluation.json"
     work.reporter.stage("evaluate", corpus.evaluate.tokens.size, "tokens")
     if not path.is_file():
@@ -196,9 +212,13 @@ def _evaluate(
             job.model.batch_contexts,
             work.reporter.advance,
         )
-        write_json(path, {layer: one.to_columns() for layer, one in found.items()})
+        columns = {layer: one.to_columns() for layer, one in found.alone.items()}
+        joint = found.together and found.together.to_columns()
+        write_json(path, {"alone": columns, "together": joint})
     content = json.loads(path.read_text())
-    return {int(layer): Evaluated.from_columns(one) for layer, one in content.items()}
+    alone = {int(n): Evaluated.from_columns(one) for n, one in content["alone"].items()}
+    together = content["together"]
+    return Evaluations(alone, None if together is None else Losses.from_columns(together))
 
 
 def _write_weights(work: Work, fitted: Fitted, names: dict[int, SaeId]) -> None:
@@ -212,14 +232,17 @@ def _write_saes(
     model: LanguageModel,
     job: Job,
     fitted: Fitted,
-    evaluated: dict[int, Evaluated],
+    evaluated: Evaluations,
     names: dict[int, SaeId],
 ) -> None:
     weights = sha256_file(work.folder / WEIGHTS)
     rows = []
     sinks = fitted.limits.tolist()
-    for layer, dead, sink in zip(job.sae.layers, fitted.dead_share, sinks, strict=True):
-        one, sae = evaluated[layer], fitted.saes[layer]
+    for index, (layer, sink) in enumerate(zip(job.sae.layers, sinks, strict=True)):
+        one, sae = evaluated.alone[layer], fitted.saes[layer]
+        trained = {}
+        if fitted.dead_share is not None:
+            trained = {"dead_share": fitted.dead_share[index], "dead_window": fitted.dead_window}
         rows.append(
             {
                 "id": str(names[layer]),
@@ -232,14 +255,21 @@ def _write_saes(
                 "d_sae": sae.d_sae,
                 "run": work.run,
                 **one.to_columns(),
-                "dead_share": dead,
-                "dead_window": fitted.dead_window,
+                **trained,
                 "sink_norm": sink if math.isfinite(sink) else None,
                 "weights": WEIGHTS,
                 "weights_sha256": weights,
             }
         )
     write_table(work.folder, "sae", {name: [row[name] for row in rows] for name in rows[0]})
+    if evaluated.together is not None:
+        joint = {
+            "run": work.run,
+            "layers": list(job.sae.layers),
+            **evaluated.together.to_columns(),
+            "eval_tokens": max(one.tokens for one in evaluated.alone.values()),
+        }
+        write_table(work.folder, "joint_evaluation", {name: [it] for name, it in joint.items()})
 
 
 def _write_run(

@@ -4,13 +4,11 @@ A run is named by its settings. Started again after it was stopped, it finds its
 goes on with what is there; started again after it was done, it gives the bundle back.
 """
 
-import fcntl
 import json
-import os
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +19,7 @@ from safetensors import SafetensorError
 from atlas import progress
 from atlas.bundle import MANIFEST, Bundle, open_bundle, sync_and_rename
 from atlas.errors import AtlasError, StoreError
+from ingest.lock import only_one
 
 TRACKED = ("feature-atlas", "torch", "transformer-lens", "transformers", "numpy", "pyarrow")
 """Distributions whose versions a run records."""
@@ -73,7 +72,7 @@ def make(
     folder = store / "bundles" / run
     if (folder / MANIFEST).is_file():
         return open_bundle(folder)
-    with _only_one(folder):
+    with only_one(folder):
         reporter = progress.Reporter(folder, run, listen, clock)
         work = Work(folder, run, reporter)
         before, begun = _spent(work), clock()
@@ -128,26 +127,3 @@ def _spent(work: Work) -> float:
     path = work.scratch / "seconds.json"
     work.scratch.mkdir(parents=True, exist_ok=True)
     return float(json.loads(path.read_text())) if path.is_file() else 0.0
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the run's lock; it goes with the process, however that ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / "lock").open("a+")
-    except OSError as error:
-        raise StoreError(f"cannot write in {folder}: {error.strerror}") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.seek(0)
-            raise StoreError(
-                f"run {folder.name} is already going on (process {handle.read().strip()})",
-                "wait for it, or stop it first",
-            ) from None
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
-        yield

@@ -9,12 +9,12 @@ import pytest
 
 from atlas.bundle import MANIFEST, TABLES, open_bundle, seal, write_table
 from atlas.errors import BundleError
+from atlas.store import schema
 
-MIGRATIONS = Path(__file__).parents[1] / "migrations" / "evidence"
 HEADS = {"model": ["m", "m"], "layer": [0, 0], "head": [0, 1], "kv_head": [0, 0]}
 # Columns and tables that publish fills in.
 ADDED = {"sae": ["sae"], "run": ["bundle_sha256", "counts"]}
-OWN = {"bundle", "snapshot", "title"}
+OWN = {"bundle", "pair", "schema_version", "snapshot", "title"}
 
 
 def a_sealed_bundle(folder: Path) -> Path:
@@ -71,8 +71,7 @@ def test_a_table_with_a_missing_or_unknown_column_is_refused(tmp_path):
 
 def test_bundle_tables_are_the_evidence_tables():
     con = duckdb.connect()
-    for step in sorted(MIGRATIONS.glob("*.sql")):
-        con.execute(step.read_text())
+    schema.migrate(con)
     rows = con.execute(
         "SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns()"
         " WHERE NOT internal AND table_name IN (SELECT table_name FROM duckdb_tables())"
@@ -81,7 +80,7 @@ def test_bundle_tables_are_the_evidence_tables():
     evidence = {
         t: [c for c in columns if c not in ADDED.get(t, [])] for t, columns in rows if t not in OWN
     }
-    assert {name: schema.names for name, schema in TABLES.items()} == evidence
+    assert {name: columns.names for name, columns in TABLES.items()} == evidence
 
 
 def shape_of(kind: pa.DataType) -> str:
@@ -90,9 +89,8 @@ def shape_of(kind: pa.DataType) -> str:
 
 def test_bundle_types_are_the_evidence_types():
     con = duckdb.connect()
-    for step in sorted(MIGRATIONS.glob("*.sql")):
-        con.execute(step.read_text())
-    for name, schema in TABLES.items():
+    schema.migrate(con)
+    for name, columns in TABLES.items():
         stored = con.sql(f"SELECT * FROM {name}").to_arrow_table().schema
-        ours = {c.name: shape_of(c.type) for c in schema if not pa.types.is_dictionary(c.type)}
+        ours = {c.name: shape_of(c.type) for c in columns if not pa.types.is_dictionary(c.type)}
         assert ours == {column: shape_of(stored.field(column).type) for column in ours}, name

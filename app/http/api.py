@@ -9,8 +9,9 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from app.http import answer, docs, errors, evidence, export, notes, sql
+from app.http import answer, docs, errors, evidence, export, notes, prompt, sql
 from app.http.document import COMMITTED, ERRORS, document, text
+from app.http.explorers import Explorers
 from app.http.guard import Guard
 from app.http.parameters import known_parameters, strict
 from app.http.settings import Settings
@@ -26,6 +27,7 @@ def make_app(atlas: Atlas, settings: Settings | None = None) -> FastAPI:
     app = described()
     app.state.atlas, app.state.settings = atlas, settings
     app.state.snapshots = answer.Snapshots(atlas, settings.older)
+    app.state.explorers = Explorers(settings.prompt_seconds, settings.prompts_waiting)
     errors.handle(app)
     app.add_exception_handler(answer.NotModified, answer.not_modified)
     _wrap(app, atlas, settings)
@@ -44,7 +46,7 @@ def described() -> FastAPI:
         dependencies=[Depends(strict)],
         generate_unique_id_function=lambda route: route.name,
     )
-    for part in (evidence, export, notes, sql, docs):
+    for part in (evidence, prompt, export, notes, sql, docs):
         app.include_router(part.router)
     made = document(app)
     app.openapi = lambda: made  # type: ignore[method-assign]

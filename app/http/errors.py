@@ -11,7 +11,16 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from atlas import wire
-from atlas.errors import AtlasError, Busy, Conflict, NotesError, NotFound, QueryError, StoreError
+from atlas.errors import (
+    AtlasError,
+    Busy,
+    Conflict,
+    ModelError,
+    NotesError,
+    NotFound,
+    QueryError,
+    StoreError,
+)
 
 JSON = "application/json"
 STATUS: dict[type[AtlasError], int] = {
@@ -19,6 +28,7 @@ STATUS: dict[type[AtlasError], int] = {
     QueryError: 400,
     NotesError: 422,
     Conflict: 409,
+    ModelError: 422,
     StoreError: 503,
     Busy: 503,
 }

@@ -69,7 +69,7 @@ class LinkedPairPage(types.PairPage):
 Search = Annotated[types.Query, Depends(from_query(types.Query))]
 Pairs = Annotated[types.PairQuery, Depends(from_query(types.PairQuery))]
 _LINKS = (
-    *("models", "runs", "saes", "studies", "search", "random"),
+    *("models", "runs", "saes", "studies", "search", "prompt", "random"),
     *("cookbook", "schema", "progress", "docs"),
 )
 

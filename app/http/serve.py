@@ -35,6 +35,7 @@ def serve(
     """
     settings = checked(host, settings or Settings())
     with Atlas.open(store, notes=notes) as atlas:
+        atlas.verify()
         uvicorn.run(
             make_app(atlas, settings), host=host, port=port, log_level="warning", access_log=False,
             server_header=False,
@@ -47,6 +48,8 @@ def checked(host: str, settings: Settings) -> Settings:
     Raises:
         ConfigError: there are no tokens, and notes may be written.
     """
+    if settings.prompts is None:
+        settings = replace(settings, prompts=host in LOOPBACK)
     if host in LOOPBACK:
         return settings
     if settings.tokens is None and not settings.read_only:

@@ -47,6 +47,13 @@ class Settings:
     """Largest body of a request."""
     older: int = 2
     """Older snapshots that are kept open."""
+    prompts: bool | None = None
+    """Whether prompts are run, which needs torch and the model; None for a server that only this
+    machine reaches, and not for others, since a prompt costs far more than a query."""
+    prompt_seconds: float = 30.0
+    """How long a client waits for a prompt."""
+    prompts_waiting: int = 8
+    """Prompts that may wait for the one that is run."""
 
 
 def read_tokens(path: Path) -> Tokens:

@@ -66,18 +66,20 @@ class Settings:
     """URL of the notes' database; None for the store's own."""
     api: str | None = None
     """Where the query API answers; None where it is not served."""
+    read_only: bool = False
+    """Whether notes can only be read."""
 
 
 @st.cache_resource(show_spinner=False)
-def opened(store: str, notes: str | None) -> Atlas:
+def opened(store: str, notes: str | None, read_only: bool) -> Atlas:
     """One handle per store, shared by all sessions."""
-    return Atlas.open(store, notes=notes)
+    return Atlas.open(store, notes=notes, read_only=read_only)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def held(store: str, notes: str | None, snapshot: str) -> Atlas:
+def held(store: str, notes: str | None, read_only: bool, snapshot: str) -> Atlas:
     """The same, held at one snapshot: what one page shows is of one state."""
-    return opened(store, notes).at(snapshot)
+    return opened(store, notes, read_only).at(snapshot)
 
 
 def show_page(name: str, settings: Settings) -> None:
@@ -85,7 +87,7 @@ def show_page(name: str, settings: Settings) -> None:
     st.set_page_config(page_title=_title(name), page_icon="🗺️", layout="wide")
     here.arrive(name)
     bar, given = st.container(), here.parameters()
-    where = settings.store, settings.notes
+    where = settings.store, settings.notes, settings.read_only
     newest = told(lambda: opened(*where).snapshot.name)
     atlas = None
     if newest is not None:
@@ -127,6 +129,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--store", required=True, help="the store's folder")
     parser.add_argument("--notes", help="URL of the notes' database")
     parser.add_argument("--api", help="where the query API answers")
+    parser.add_argument("--read-only", action="store_true", help="notes can only be read")
     settings = Settings(**vars(parser.parse_args(arguments)))
     pages = [
         st.Page(_view(name, settings), title=title, url_path=name, default=name == "")

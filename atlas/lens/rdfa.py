@@ -111,6 +111,7 @@ def grow(
     *,
     rounds: int,
     top: int,
+    first: int = 0,
 ) -> Graph:
     """Expand the target, then `rounds` times the `top` features with most influence on it.
 
@@ -121,11 +122,13 @@ def grow(
         target_of: the pre-activation of the feature in a table row.
         rounds: how often to expand.
         top: features expanded each time.
+        first: features at earlier positions than this are not expanded.
     """
+    allowed = (pieces.kind == FEATURE) & (pieces.pos >= first)
     rows, targets, direct = [-1], [target], expand([target])
     graph = _flow(rows, targets, direct, pieces)
     for _ in range(rounds):
-        candidates = graph.leaves.abs() * (pieces.kind == FEATURE)
+        candidates = graph.leaves.abs() * allowed
         best = candidates.topk(min(top, len(candidates)))
         new = [int(row) for row, size in zip(best.indices, best.values, strict=True) if size > 0]
         if not new:

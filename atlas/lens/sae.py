@@ -70,6 +70,11 @@ def decode(sae: Sae, acts: Tensor) -> Tensor:
     return acts @ sae.w_dec + sae.b_dec
 
 
+def shifted(sae: Sae, offset: Tensor) -> Sae:
+    """The same SAE for inputs that are larger by `offset` `[d_in]`; activations stay."""
+    return sae._replace(b_enc=sae.b_enc - sae.w_enc @ offset, b_dec=sae.b_dec + offset)
+
+
 def head_shares(w_dec: Tensor, n_heads: int) -> Tensor:
     """Share of every head in every feature by weights, `[d_sae, head]` (PAPER.md section 5.1).
 

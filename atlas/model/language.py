@@ -379,6 +379,16 @@ class LanguageModel:
         """Whether queries and keys are turned by their positions."""
         return str(self.bridge.cfg.positional_embedding_type) == "rotary"
 
+    def value_bias(self, layer: int) -> Tensor:
+        """c_V `[d_in]`: what value biases and the norm's bias add to z, wherever a head looks.
+
+        The rows of a pattern sum to 1, so z less c_V is z of the weights that TransformerLens gives
+        after its default processing (PAPER.md section 1, trap 1).
+        """
+        own = self.layer(layer)
+        by_head = own.b_v + own.norm.bias @ own.w_v
+        return by_head[self.kv_head].flatten()
+
     def w_o(self, layer: int) -> Tensor:
         """Output weights `[head, d_head, d_model]` of one layer, float32."""
         return self.layer(layer).w_o
@@ -435,6 +445,11 @@ class LanguageModel:
 
 
 def _losses(logits: Tensor, tokens: Tensor) -> Tensor:
-    return torch.nn.functional.cross_entropy(
-        logits[:, :-1].float().flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
-    ).view(tokens.shape[0], -1)
+    """A few positions at a time: a whole batch of float32 logits does not fit a CPU's caches."""
+    few = 8 if logits.device.type == "cpu" else 4096
+    rows = [
+        torch.nn.functional.cross_entropy(some.float(), wanted, reduction="none")
+        for context, ids in zip(logits[:, :-1], tokens[:, 1:], strict=True)
+        for some, wanted in zip(context.split(few), ids.split(few), strict=True)
+    ]
+    return torch.cat(rows).view(tokens.shape[0], -1)

@@ -15,6 +15,7 @@ _KEYS = {
     "head": "model, layer, head",
     "vocab": "model, token",
     "context": "ctx",
+    "joint_evaluation": "run",
 }
 # Tables about features are checked for the SAEs that a bundle touched: the others are as they were.
 _KEYS_OF_SAE = {
@@ -23,6 +24,8 @@ _KEYS_OF_SAE = {
     "example": "sae, feature, kind, band, rank",
     "neighbour": "sae, feature, other_sae, other_feature",
     "label": "sae, feature, side, method, model, prompt",
+    "feature_family": "sae, feature, family",
+    "family_share": "sae, family",
     "label_score": "sae, feature, method, model, prompt, scorer",
     "label_embedding": "sae, feature, model",
 }
@@ -42,6 +45,7 @@ _REFERENCES = (
     ("context", "run", "run"),
     ("head", "model", "model"),
     *((table, "run", "run") for table in STUDIED),
+    ("joint_evaluation", "run", "run"),
 )
 # Every row about a feature must speak of a feature that its SAE has.
 _RANGE = (
@@ -55,6 +59,7 @@ _RANGES = (
     *((table, "sae", "feature") for table in ("feature", "feature_head", "example", "neighbour")),
     ("neighbour", "other_sae", "other_feature"),
     *((table, "sae", "feature") for table in ("label", "label_score", "label_failure")),
+    ("feature_family", "sae", "feature"),
     ("label_embedding", "sae", "feature"),
 )
 _OTHER = (

@@ -26,7 +26,7 @@ SELECT * FROM label_score WHERE sae = $sae AND feature = $feature
 ORDER BY method, model, prompt, scorer
 """
 _EXAMPLES = """
-SELECT e.*, c.tokens, c.doc, c.source FROM example e JOIN context c USING (ctx)
+SELECT e.*, c.tokens, c.doc, c.source, c.start FROM example e JOIN context c USING (ctx)
 WHERE e.sae = $sae AND e.feature = $feature
 ORDER BY list_position(['top', 'interval', 'random', 'decile', 'near_miss'], e.kind), e.band DESC,
   e.rank
@@ -38,7 +38,7 @@ ORDER BY rank IS NULL, abs(cosine) DESC NULLS LAST, jaccard DESC NULLS LAST, oth
   other_feature
 """
 _STRONGEST = """
-SELECT e.*, c.tokens, c.doc, c.source, f.bias
+SELECT e.*, c.tokens, c.doc, c.source, c.start, f.bias
 FROM example e JOIN context c USING (ctx) JOIN feature f USING (sae, feature)
 WHERE e.kind = 'top' AND e.rank = 0
   AND e.sae IN (SELECT unnest($saes)) AND e.feature IN (SELECT unnest($features))

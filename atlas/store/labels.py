@@ -16,7 +16,7 @@ from atlas.label_types import (
     Wanted,
 )
 from atlas.store.evidence import Evidence, Key
-from atlas.types import Interval
+from atlas.types import Context, Interval
 
 CHANCE = 0.65
 """Balanced accuracy below which a label says little; guessing gives 0.5."""
@@ -134,6 +134,18 @@ WHERE urgency > 0
                   WHERE s.sae = weighed.sae AND s.feature = weighed.feature)
 ORDER BY urgency DESC, firings DESC, sae, feature
 LIMIT $limit
+"""
+
+_NEARBY = """
+SELECT DISTINCT e.ctx, unnest(e.act_pos) AS pos
+FROM example e JOIN (
+  SELECT other_feature AS feature FROM neighbour
+  WHERE sae = $sae AND feature = $feature AND other_sae = $sae) n USING (feature)
+WHERE e.sae = $sae AND e.ctx IN (SELECT unnest($contexts::INTEGER[]))
+ORDER BY ALL
+"""
+_SOME = """
+SELECT ctx FROM context WHERE run = $run ORDER BY hash(ctx, $seed::BIGINT) LIMIT $count
 """
 
 
@@ -272,3 +284,24 @@ def review(
 def _keys(evidence: Evidence, names: Collection[FeatureId]) -> list[Key]:
     """Keys of those that this snapshot has: notes may speak of features that are gone."""
     return [evidence.key(name) for name in names if evidence.has(name)]
+
+
+def fired_nearby(
+    evidence: Evidence, name: FeatureId, contexts: Collection[int]
+) -> tuple[tuple[int, int], ...]:
+    """(context, position) where kept examples say that a neighbour of a feature fires.
+
+    Args:
+        evidence: the snapshot.
+        name: a feature that exists.
+        contexts: only in these.
+    """
+    key = evidence.key(name)
+    found = evidence.query(_NEARBY, sae=key[0], feature=key[1], contexts=list(contexts))
+    return tuple((row["ctx"], row["pos"]) for row in found)
+
+
+def random_contexts(evidence: Evidence, run: str, count: int, seed: int) -> tuple[Context, ...]:
+    """Text windows of a run, drawn at random."""
+    found = evidence.query(_SOME, run=run, count=count, seed=seed)
+    return evidence.contexts(row["ctx"] for row in found)

@@ -32,7 +32,12 @@ _LABELS = ("label", "label_score", "label_failure")
 _LABEL_KEY = {"label": "", "label_score": "scorer", "label_failure": "step"}
 _OF_MODEL = {"model": "id", "vocab": "model", "head": "model"}
 _OF_STUDY = tuple(table for table, columns in STUDIED.items() if "sae" not in columns)
-_OF_RUN = {"run": "id", "context": "run", **dict.fromkeys(_OF_STUDY, "run")}
+_OF_RUN = {
+    "run": "id",
+    "context": "run",
+    "joint_evaluation": "run",
+    **dict.fromkeys(_OF_STUDY, "run"),
+}
 _FORGET_SAE = (
     "DELETE FROM {table} WHERE sae IN (SELECT s.sae FROM sae s"
     " WHERE s.id IN (SELECT DISTINCT sae FROM read_parquet($path)))"
@@ -46,7 +51,7 @@ _FORGET = {
     WHERE old.sae = new.number AND old.feature = new.feature AND old.model = new.model
     """
 }
-_PLAIN = ("model", "vocab", "head")
+_PLAIN = ("model", "vocab", "head", "joint_evaluation")
 _WITH_CONTEXT = tuple(table for table, schema in TABLES.items() if "ctx" in schema.names)
 # Refused content, as against a full disk or a lack of memory.
 _UNFIT = (
@@ -292,7 +297,24 @@ def _insert_features(con: duckdb.DuckDBPyConnection, bundle: Bundle) -> set[int]
             if table in _WITH_CONTEXT:
                 values["offset"] = offset
             con.execute(_INSERT[table].format(order=order), values)
+    if bundle.table_path("feature_family"):
+        _set_families(con, sorted(touched))
     return touched
+
+
+def _set_families(con: duckdb.DuckDBPyConnection, saes: list[int]) -> None:
+    """Give features of SAEs the best family of the study; one without any loses what it had."""
+    con.execute(
+        """
+        UPDATE feature SET family = b.family, family_score = b.score
+        FROM (
+          SELECT f.sae, f.feature, y.family, y.score FROM feature f
+          LEFT JOIN feature_family y ON y.sae = f.sae AND y.feature = f.feature AND y.best
+          WHERE f.sae IN (SELECT sae FROM feature_family WHERE sae IN (SELECT unnest($saes)))) b
+        WHERE feature.sae = b.sae AND feature.feature = b.feature
+        """,
+        {"saes": saes},
+    )
 
 
 _INSERT = {
@@ -361,6 +383,7 @@ def sweep(con: duckdb.DuckDBPyConnection) -> None:
         f"SELECT run FROM {table}" for table in ("sae", "context", "bundle", *STUDIED)
     )
     con.execute(f"DELETE FROM run WHERE id NOT IN ({runs})")
+    con.execute("DELETE FROM joint_evaluation WHERE run NOT IN (SELECT id FROM run)")
 
 
 assert set(_ORDER) | set(_OF_MODEL) | set(_OF_RUN) | {"sae"} == set(TABLES)

@@ -41,7 +41,7 @@ WITH wanted AS (
   SELECT e.*, w.best, count(*) OVER (PARTITION BY e.sae, e.feature) AS kept
   FROM wanted w JOIN example e USING (sae, feature) WHERE e.kind = 'top'
 )
-SELECT top.*, c.tokens, c.doc, c.source, f.bias
+SELECT top.*, c.tokens, c.doc, c.source, c.start, f.bias
 FROM top JOIN context c USING (ctx) JOIN feature f USING (sae, feature) WHERE top.rank = top.best
 """
 

@@ -14,6 +14,7 @@ from atlas.types import (
     FeatureRow,
     HeadShare,
     Interval,
+    JointEvaluation,
     Label,
     LabelScore,
     LogitEffect,
@@ -31,9 +32,9 @@ def interval(low: float | None, high: float | None) -> Interval | None:
     return None if low is None or high is None else Interval(low, high)
 
 
-def run(row: Row) -> Run:
-    """A row of table `run`."""
-    values = dict(row)
+def run(row: Row, joint: Row | None) -> Run:
+    """A row of table `run` with its row of `joint_evaluation`, where it has one."""
+    values = {**row, "joint": None if joint is None else _joint(joint)}
     for column in ("config", "versions", "counts"):
         values[column] = json.loads(values[column])
     return Run(**values | {"created_at": values["created_at"].replace(tzinfo=UTC)})
@@ -61,19 +62,24 @@ def _evaluation(row: Row) -> Evaluation:
     return Evaluation(
         l0=row["l0"],
         fvu=row["fvu"],
-        ce_clean=row["ce_clean"],
-        ce_sae=row["ce_sae"],
-        ce_zero=row["ce_zero"],
-        ce_mean=row["ce_mean"],
-        sae_cost=Interval(row["ce_sae_low"], row["ce_sae_high"]),
-        zero_cost=Interval(row["ce_zero_low"], row["ce_zero_high"]),
-        mean_cost=Interval(row["ce_mean_low"], row["ce_mean_high"]),
-        recovered_zero=row["recovered_zero"],
-        recovered_mean=row["recovered_mean"],
-        tokens=row["eval_tokens"],
+        **_losses(row),
         dead_share=row["dead_share"],
         dead_window=row["dead_window"],
     )
+
+
+def _joint(row: Row) -> JointEvaluation:
+    return JointEvaluation(layers=tuple(row["layers"]), **_losses(row))
+
+
+def _losses(row: Row) -> dict[str, Any]:
+    """The fields that the two kinds of evaluation share."""
+    same = ("ce_clean", "ce_sae", "ce_zero", "ce_mean", "recovered_zero", "recovered_mean")
+    costs = {
+        f"{kind}_cost": Interval(row[f"ce_{kind}_low"], row[f"ce_{kind}_high"])
+        for kind in ("sae", "zero", "mean")
+    }
+    return {**{name: row[name] for name in same}, **costs, "tokens": row["eval_tokens"]}
 
 
 def feature_row(row: Row, sae_id: SaeId) -> FeatureRow:
@@ -204,4 +210,5 @@ def example(row: Row, of: FeatureId, bias: float, vocab: Vocab) -> Example:
         residual=row["residual"],
         doc=row["doc"],
         source=row["source"],
+        start=row["start"],
     )

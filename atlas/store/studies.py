@@ -46,7 +46,10 @@ def study(evidence: Evidence, name: str, model: str | None = None, limit: int = 
         if run.counts.get(table)
     )
     config = run.config
-    return StudyPage(_row(run), config["settings"], config["samples"], config["held_out"], tables)
+    said = tuple(config["said"])
+    return StudyPage(
+        _row(run), config["settings"], config["samples"], config["held_out"], said, tables
+    )
 
 
 def _row(run: Run) -> StudyRow:

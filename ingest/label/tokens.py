@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.label.rules import Facts, Rule, holds
-from ingest.mine.tables import wilson
+from ingest.wilson import wilson
 
 WORDS = 4
 """Words that a rule may name."""

@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from atlas.types import EXAMPLE_KINDS, HISTOGRAM_BINS, ExampleKind
 from ingest.config import MinePart
 from ingest.mine.fold import Fold, Kept, Limits, firing_hash
+from ingest.mine.together import SKETCH
 
 KINDS = EXAMPLE_KINDS
 NEAR_MISS = KINDS.index("near_miss")
 DECILES = 10
-SKETCH = 64
-"""Firings per feature by which features that fire together are found."""
 
 
 class Chosen(NamedTuple):

@@ -1,206 +1,138 @@
 """Mining from first firing to written tables: count, choose, attribute, label."""
 
-import functools
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from atlas.bundle import sync_and_rename, write_table
+from atlas.bundle import write_table
+from atlas.errors import BundleError
 from atlas.lens.sae import Sae, head_shares
 from atlas.model import LanguageModel
 from atlas.progress import Reporter
-from ingest.config import Job
 from ingest.corpus import Corpus
+from ingest.engine import TRIES, Engine, Work, run_all
 from ingest.label.rules import Facts, normalise
 from ingest.label.tokens import TokenLabel, label_features
-from ingest.mine import fold as folds
 from ingest.mine import heads, tables
-from ingest.mine.attribute import Attributed, Places, attribute
-from ingest.mine.choose import KINDS, Chosen, choose, limits_of
-from ingest.mine.count import count_contexts
+from ingest.mine.attribute import Places
+from ingest.mine.choose import KINDS, choose
 from ingest.mine.fold import Fold
+from ingest.mine.neighbours import neighbours, pairs_to_count
+from ingest.mine.passes import Mining, Wanted, attributions, common_firings, joined, merged
 from ingest.mine.tables import Examples
-from ingest.mine.weights import logit_effects, nearest
-from ingest.train.stream import valid_positions
+from ingest.mine.units import (
+    Stage,
+    Unit,
+    Where,
+    hand_over,
+    keep_wanted,
+    plan,
+    run,
+    run_elsewhere,
+)
+from ingest.mine.weights import directions, logit_effects, nearest
 
+_STAGES = {"count": "mine", "attribute": "attribute"}
 LABELLED = KINDS[:3]
 """Kinds of examples that labels are formed and judged on."""
 PROMOTED = 12
 """Promoted tokens that a label's logit rule looks at."""
 
 
-class Mining(NamedTuple):
-    """What is mined."""
-
-    job: Job
-    model: LanguageModel
-    exact: Callable[[], LanguageModel]
-    """Gives the model in float32, in which kept examples are attributed."""
-    saes: dict[int, Sae]
-    sinks: Tensor  # [layer], norms of z beyond which a position is a sink
-    corpus: Corpus
-    names: dict[int, str]
-    """Layer to SAE id."""
-
-
 def write_evidence(
-    mining: Mining, folder: Path, scratch: Path, run: str, reporter: Reporter
+    mining: Mining, folder: Path, run: str, reporter: Reporter, engine: Engine
 ) -> None:
-    """Write all tables of a bundle but those of the SAEs' evaluation and of the run itself."""
-    state = _count(mining, scratch, reporter)
+    """Write all tables of a bundle but those of the SAEs' evaluation and of the run itself.
+
+    Raises:
+        BundleError: units failed again and again; names them.
+    """
+    here = Here(mining, folder, reporter, engine)
+    state = merged(mining, _pass(here, "count", None))
     chosen = {layer: choose(state[layer], mining.job.mine) for layer in mining.saes}
-    attributed, means = _attribute(mining, chosen, scratch, reporter)
+    written = directions(mining.model, mining.saes)
+    alive = {layer: one.firings > 0 for layer, one in state.items()}
+    near = nearest(written, alive, mining.job.mine.neighbours)
+    sketches = {layer: one.sketch for layer, one in state.items()}
+    d_sae = {layer: sae.d_sae for layer, sae in mining.saes.items()}
+    pairs = pairs_to_count(near, sketches, d_sae, mining.job.mine.neighbours)
+    places = {layer: Places(one.feature, one.ctx, one.pos) for layer, one in chosen.items()}
+    files = _pass(here, "attribute", Wanted(places, pairs))
+    found = {layer: attributions(files, layer, len(one.ctx)) for layer, one in places.items()}
     reporter.stage("label and write", len(mining.saes), "SAEs")
+    together = common_firings(files)
+    beside = neighbours(near, pairs, together, written, mining.job.mine.neighbours)
     texts = mining.model.vocabulary()
     words = np.array([normalise(text) for text in texts], dtype=object)
-    alive = {layer: one.firings > 0 for layer, one in state.items()}
-    near = nearest(mining.model, mining.saes, alive, mining.job.mine.neighbours)
     parts: dict[str, list[pa.Table]] = {}
     for layer, sae in mining.saes.items():
-        examples = tables.ranked(chosen[layer], attributed[layer])
-        found = _tables_of(mining, layer, sae, state[layer], examples, words)
-        found["neighbour"] = tables.neighbour_table(mining.names[layer], near[layer], mining.names)
-        for name, table in found.items():
+        examples = tables.ranked(chosen[layer], found[layer])
+        some = _tables_of(mining, layer, sae, state[layer], examples, words)
+        some["neighbour"] = tables.neighbour_table(mining.names[layer], beside[layer], mining.names)
+        for name, table in some.items():
             parts.setdefault(name, []).append(table)
         reporter.advance(1)
-    for name, some in parts.items():
-        write_table(folder, name, tables.joined(some))
+    for name, several in parts.items():
+        write_table(folder, name, tables.joined(several))
     used = np.unique(np.concatenate([chosen[layer].ctx for layer in mining.saes]))
     write_table(folder, "context", _contexts(mining.corpus, used, run))
     write_table(folder, "vocab", _vocab(mining.model, texts))
     write_table(folder, "head", _heads(mining.model))
+    means = {layer: joined(files, f"{layer}/heads") for layer in mining.saes}
     write_table(folder, "head_metric", heads.metric_table(mining.model.info.id, means, run))
 
 
-def _count(mining: Mining, scratch: Path, reporter: Reporter) -> dict[int, Fold]:
-    """First pass, a file per shard of contexts."""
-    contexts, job = mining.corpus.mine, mining.job
-    limits = limits_of(job.mine)
-    reporter.stage("mine", contexts.tokens.size, "tokens")
-    shards = []
-    for first, rows in _shards(mining):
-        path = scratch / f"count-{first:09d}.npz"
-        if path.is_file():
-            reporter.advance(contexts.tokens[rows].size)
-        else:
-            found = count_contexts(
-                mining.model,
-                mining.saes,
-                torch.from_numpy(contexts.tokens[rows]).long(),
-                torch.from_numpy(contexts.length[rows]).long(),
-                first,
-                job.positions,
-                mining.sinks,
-                limits,
-                job.model.batch_contexts,
-                reporter.advance,
-            )
-            arrays = [folds.to_arrays(one, f"{layer}/") for layer, one in found.items()]
-            _save(path, dict(item for part in arrays for item in part.items()))
-        shards.append(path)
-    merge = functools.partial(folds.merge, limits=limits)
-    return {
-        layer: functools.reduce(merge, (_fold_of(path, layer) for path in shards))
-        for layer in mining.saes
-    }
+class Here(NamedTuple):
+    """Where a mining happens and who does its units."""
+
+    mining: Mining
+    folder: Path
+    reporter: Reporter
+    engine: Engine
+
+    @property
+    def scratch(self) -> Path:
+        """Where units leave their files."""
+        return self.folder / "work"
 
 
-def _fold_of(path: Path, layer: int) -> Fold:
-    with np.load(path, allow_pickle=False) as arrays:
-        return folds.from_arrays(arrays, f"{layer}/")
+def _pass(here: Here, stage: Stage, wanted: Wanted | None) -> list[Path]:
+    """One pass over the mined text, a file per unit; only missing ones are computed."""
+    mining, reporter = here.mining, here.reporter
+    tokens = mining.corpus.mine.tokens
+    reporter.stage(_STAGES[stage], tokens.size, "tokens")
+    key = keep_wanted(wanted, here.scratch) if wanted else ""
+    units = {unit.name: unit for unit in plan(mining, stage, here.scratch, key)}
+    hand_over(mining, here.scratch)
 
+    def work(unit: Unit) -> Work:
+        if here.engine.elsewhere:
+            where = Where(mining.job.model_dump_json(), str(here.folder.resolve()))
+            return partial(run_elsewhere, where, unit)
+        return partial(run, mining, unit, wanted, reporter.advance)
 
-def _attribute(
-    mining: Mining, chosen: dict[int, Chosen], scratch: Path, reporter: Reporter
-) -> tuple[dict[int, Attributed], dict[int, NDArray[Any]]]:
-    """Second pass, in float32, a file per shard: attribution, and head metrics per context."""
-    reporter.stage("attribute", mining.corpus.mine.tokens.size, "tokens")
-    places = {layer: Places(one.feature, one.ctx, one.pos) for layer, one in chosen.items()}
-    model: LanguageModel | None = None
-    paths = []
-    for first, rows in _shards(mining):
-        path = scratch / f"attribute-{first:09d}.npz"
-        if path.is_file():
-            reporter.advance(mining.corpus.mine.tokens[rows].size)
-        else:
-            model = model or mining.exact()
-            _save(path, _attributed_shard(mining, model, places, first, rows, reporter))
-        paths.append(path)
-    attributed = {layer: _in_order(paths, layer, len(places[layer].ctx)) for layer in mining.saes}
-    return attributed, {layer: _joined(paths, f"{layer}/heads") for layer in mining.saes}
+    def size(unit: Unit) -> int:
+        return (unit.last - unit.first) * int(tokens.shape[1])
 
+    missing = {name: unit for name, unit in units.items() if not unit.path.is_file()}
+    reporter.advance(sum(size(unit) for name, unit in units.items() if name not in missing))
 
-def _joined(paths: list[Path], name: str) -> NDArray[Any]:
-    parts = []
-    for path in paths:
-        with np.load(path, allow_pickle=False) as arrays:
-            parts.append(arrays[name])
-    return np.concatenate(parts)
+    def finished(name: str) -> None:
+        if here.engine.elsewhere:
+            reporter.advance(size(missing[name]))
 
-
-def _attributed_shard(
-    mining: Mining,
-    model: LanguageModel,
-    places: dict[int, Places],
-    first: int,
-    rows: slice,
-    reporter: Reporter,
-) -> dict[str, NDArray[Any]]:
-    contexts, job = mining.corpus.mine, mining.job
-    tokens = torch.from_numpy(contexts.tokens[rows]).long()
-    length = torch.from_numpy(contexts.length[rows]).long()
-    valid = valid_positions(length, tokens.shape[1], job.positions.skip_first)
-    step = job.model.batch_contexts
-    found: dict[str, list[NDArray[Any]]] = {}
-    for at in range(0, len(tokens), step):
-        numbers = list(range(first + at, first + min(at + step, len(tokens))))
-        group = slice(at, at + step)
-        attention = model.attention(tokens[group], tuple(mining.saes))
-        parts = attribute(
-            attention,
-            model.kv_head,
-            mining.saes,
-            numbers,
-            places,
-            job.mine.sources,
-            valid[group],
+    failed = run_all(here.engine, {n: work(unit) for n, unit in missing.items()}, finished)
+    if failed:
+        told = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
+        raise BundleError(
+            f"{len(failed)} of {len(units)} units failed {TRIES} times: {told}",
+            "mend the cause and give the same command again: all others are done",
         )
-        for layer, one in attention.items():
-            means = heads.context_means(one.pattern, tokens[group], valid[group])
-            found.setdefault(f"{layer}/heads", []).append(means)
-        for layer, (which, given) in parts.items():
-            for name, values in {"row": which, **given._asdict()}.items():
-                found.setdefault(f"{layer}/{name}", []).append(values)
-        reporter.advance(tokens[group].numel())
-    return {name: np.concatenate(values) for name, values in found.items()}
-
-
-def _in_order(paths: list[Path], layer: int, count: int) -> Attributed:
-    """The attribution of one layer's examples from all shards, in the order of their places."""
-    parts: dict[str, list[NDArray[Any]]] = {}
-    for path in paths:
-        with np.load(path, allow_pickle=False) as arrays:
-            for name in ("row", *Attributed._fields):
-                if f"{layer}/{name}" in arrays:
-                    parts.setdefault(name, []).append(arrays[f"{layer}/{name}"])
-    columns = {name: np.concatenate(values) for name, values in parts.items()}
-    order = np.argsort(columns["row"])
-    assert np.array_equal(columns["row"][order], np.arange(count)), "an example was lost"
-    return Attributed(*(columns[name][order] for name in Attributed._fields))
-
-
-def _shards(mining: Mining) -> Iterator[tuple[int, slice]]:
-    """First context and rows of every unit of work; whole batches, so results do not depend."""
-    step = mining.job.model.batch_contexts
-    size = max(1, mining.job.mine.shard_contexts // step) * step
-    for first in range(0, len(mining.corpus.mine.tokens), size):
-        yield first, slice(first, first + size)
+    return [unit.path for unit in units.values()]
 
 
 def _tables_of(
@@ -304,10 +236,3 @@ def _heads(model: LanguageModel) -> dict[str, Any]:
         "head": np.tile(np.arange(info.n_heads), info.n_layers).astype(np.int32),
         "kv_head": np.tile(model.kv_head.cpu().numpy(), info.n_layers).astype(np.int32),
     }
-
-
-def _save(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    draft = path.with_suffix(".partial")
-    with draft.open("wb") as handle:
-        np.savez(handle, allow_pickle=False, **arrays)
-    sync_and_rename(draft, path)

@@ -34,20 +34,33 @@ def context_means(pattern: Tensor, tokens: Tensor, valid: Tensor) -> NDArray[Any
     """
     pattern = pattern.float()
     tokens, valid = tokens.to(pattern.device), valid.to(pattern.device)
-    width = tokens.shape[1]
-    places = torch.arange(width, device=pattern.device)
+    parts = [(pattern * mask[:, None]).sum(-1) for mask in relations(tokens).values()]
+    logs = torch.log2(pattern.clamp(min=torch.finfo(torch.float32).tiny))
+    parts.append(-(pattern * logs).sum(-1))
+    places = torch.arange(tokens.shape[1], device=pattern.device)
+    parts.append((pattern * (places[:, None] - places).clamp(min=0)).sum(-1))
+    weight = valid[:, None].float() / valid.sum(1).view(-1, 1, 1)
+    means = torch.stack([(part * weight).sum(-1) for part in parts], dim=-1)
+    return means.cpu().numpy()
+
+
+def relations(tokens: Tensor) -> dict[str, Tensor]:
+    """Which sources the first metrics count, by metric: `[context, dst, src]` each.
+
+    Args:
+        tokens: `[context, pos]`.
+    """
+    count, width = tokens.shape
+    places = torch.arange(width, device=tokens.device)
     gap = places[:, None] - places  # [dst, src]
     same = (tokens[:, :, None] == tokens[:, None, :]) & (gap > 0)
     followed = torch.zeros_like(same)
     followed[:, :, 1:] = same[:, :, :-1] & (gap[:, 1:] >= 0)
-    masks = [gap == 1, gap == 0, (places == 0).expand(width, width), same, followed]
-    parts = [(pattern * mask.view(-1, 1, width, width)).sum(-1) for mask in masks]
-    logs = torch.log2(pattern.clamp(min=torch.finfo(torch.float32).tiny))
-    parts.append(-(pattern * logs).sum(-1))
-    parts.append((pattern * gap.clamp(min=0)).sum(-1))
-    weight = valid[:, None].float() / valid.sum(1).view(-1, 1, 1)
-    means = torch.stack([(part * weight).sum(-1) for part in parts], dim=-1)
-    return means.cpu().numpy()
+    masks = (gap == 1, gap == 0, places == 0, same, followed)
+    return {
+        name: mask.expand(count, width, width)
+        for name, mask in zip(METRICS[:5], masks, strict=True)
+    }
 
 
 def metric_table(model: str, means: Mapping[int, NDArray[Any]], run: str) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from atlas.bundle import TABLES
 from ingest.mine.attribute import Attributed
 from ingest.mine.choose import KINDS, NEAR_MISS, Chosen
 from ingest.mine.fold import FIXED, Fold
-from ingest.mine.weights import Logits, Nearest
+from ingest.mine.neighbours import Neighbours
+from ingest.mine.weights import Logits
+from ingest.wilson import wilson
 
 DISAGREEMENT = 0.25
 """Total variation between weight and measured shares from which two top heads count as unequal."""
@@ -47,18 +49,6 @@ def ranked(chosen: Chosen, attributed: Attributed) -> Examples:
         rank,
         Attributed(*(column[order] for column in attributed)),
     )
-
-
-def wilson(count: NDArray[Any], total: NDArray[Any] | float) -> tuple[NDArray[Any], NDArray[Any]]:
-    """95 % Wilson interval of count / total; (0, 1) where total is 0."""
-    z2 = 1.96**2
-    n = np.maximum(np.asarray(total, np.float64), 1e-12)
-    p = count / n
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = 1.96 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    empty = np.asarray(total) == 0
-    low = np.where(empty, 0.0, np.maximum(0.0, middle - half))
-    return low, np.where(empty, 1.0, np.minimum(1.0, middle + half))
 
 
 def entropy(shares: NDArray[Any]) -> NDArray[Any]:
@@ -181,20 +171,17 @@ def example_table(sae: str, examples: Examples, tokens: NDArray[Any]) -> pa.Tabl
     return _table("example", sae, chosen.feature, columns)
 
 
-def neighbour_table(sae: str, nearest: Nearest, names: Mapping[int, str]) -> pa.Table:
+def neighbour_table(sae: str, found: Neighbours, names: Mapping[int, str]) -> pa.Table:
     """One row per feature and neighbour. `names` maps layers to SAE ids."""
-    feature, place = np.nonzero(nearest.feature >= 0)
-    layer = nearest.layer[feature, place]
-    rank = place % (nearest.feature.shape[1] // len(names))
     columns = {
-        "rank": rank,
-        "other_sae": pa.array([names[int(one)] for one in layer], pa.string()),
-        "other_feature": nearest.feature[feature, place],
-        "cosine": nearest.cosine[feature, place],
-        "jaccard": pa.nulls(len(feature), pa.float32()),
-        "fire_rank": pa.nulls(len(feature), pa.int16()),
+        "rank": _or_null(found.rank, found.rank >= 0),
+        "other_sae": pa.array([names[layer] for layer in found.layer.tolist()], pa.string()),
+        "other_feature": found.other,
+        "cosine": found.cosine,
+        "jaccard": found.jaccard,
+        "fire_rank": _or_null(found.fire_rank, found.fire_rank >= 0),
     }
-    return _table("neighbour", sae, feature, columns)
+    return _table("neighbour", sae, found.feature, columns)
 
 
 def _table(name: str, sae: str, feature: NDArray[Any], columns: Mapping[str, Any]) -> pa.Table:

@@ -44,21 +44,28 @@ def logit_effects(model: LanguageModel, layer: int, sae: Sae, count: int) -> Log
 
 
 @torch.inference_mode()
+def directions(model: LanguageModel, saes: Mapping[int, Sae]) -> dict[int, torch.Tensor]:
+    """Layer to what each feature writes into the residual stream: unit `[feature, d_model]`."""
+    return {
+        layer: torch.nn.functional.normalize(_written(model, layer, sae), dim=-1)
+        for layer, sae in saes.items()
+    }
+
+
+@torch.inference_mode()
 def nearest(
-    model: LanguageModel,
-    saes: Mapping[int, Sae],
-    alive: Mapping[int, NDArray[Any]],
-    count: int,
+    written: Mapping[int, torch.Tensor], alive: Mapping[int, NDArray[Any]], count: int
 ) -> dict[int, Nearest]:
     """For each feature its `count` nearest live ones in every layer's SAE, itself left out.
+
+    Args:
+        written: as `directions` gives them.
+        alive: layer to whether each feature ever fired.
+        count: neighbours per feature and layer.
 
     Returns:
         Layer to `[feature, count * layers]`; -1 features and cosines of -inf where there are fewer.
     """
-    written = {
-        layer: torch.nn.functional.normalize(_written(model, layer, sae), dim=-1)
-        for layer, sae in saes.items()
-    }
     found = {}
     for layer, mine in written.items():
         parts = [

@@ -38,11 +38,12 @@ class Read(NamedTuple):
 
 def behaviour(model: LanguageModel, prompts: Prompts, batch: int) -> Behaviour:
     """Difference of logits and whether the answer leads, for every prompt."""
+    columns, bias = model.unembed(torch.arange(model.info.vocab_size, device=model.device))
     found: list[Behaviour] = []
     for begin in range(0, len(prompts.tokens), batch):
         some = prompts.take(slice(begin, begin + batch))
-        rows = torch.arange(len(some.tokens))
-        logits = model.logits(some.tokens)[rows, some.at["end"]].float().cpu()
+        (end,) = model.ends_each(some.tokens, some.at["end"], [{}])
+        logits, rows = (end @ columns.T + bias).cpu(), torch.arange(len(some.tokens))
         difference = logits[rows, some.io] - logits[rows, some.s]
         found.append(Behaviour(difference, logits.argmax(-1) == some.io))
     return Behaviour(*(torch.cat(part) for part in zip(*found, strict=True)))
@@ -126,23 +127,6 @@ def other_values(values: Tensor, how: How, elsewhere: Tensor) -> Tensor:
     if how == "zero":
         return torch.zeros_like(values)
     return values.mean(0).expand_as(values) if how == "mean" else elsewhere
-
-
-def head_edit(own: Read, corrupt: Read, layer: int, head: int, how: How, text: Tensor) -> Replace:
-    """Ablates one head at every position of a slice that `replace` is called with in full.
-
-    Args:
-        own: z of the prompts.
-        corrupt: z of the same prompts with a third name at S2.
-        layer: the layer.
-        head: the head.
-        how: zero; mean, over all prompts and positions; resample, from the corrupted prompt.
-        text: `[n, pos]`, whether a position holds text.
-    """
-    z = own.layers[layer][:, :, head]
-    if how == "resample":
-        return put(corrupt.layers[layer][:, :, head], None, head)
-    return put(z[text].mean(0) if how == "mean" else torch.zeros(z.shape[-1]), None, head)
 
 
 class Candidates(NamedTuple):

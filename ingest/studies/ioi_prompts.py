@@ -41,6 +41,12 @@ class Prompts(NamedTuple):
     s: Tensor  # [n], token of the name that stands twice
     at: dict[str, Tensor]  # name of a place to [n], its position
 
+    @property
+    def text(self) -> Tensor:
+        """`[n, pos]`: positions up to the end, all but the first."""
+        places = torch.arange(self.tokens.shape[1])
+        return (places >= 1) & (places <= self.at["end"][:, None])
+
     def take(self, rows: slice) -> "Prompts":
         """Some of the prompts."""
         at = {name: place[rows] for name, place in self.at.items()}
@@ -101,6 +107,17 @@ def prompts(
     io = torch.tensor([words.names[draw.io] for draw in chosen])
     s = torch.tensor([words.names[draw.s] for draw in chosen])
     return Prompts(tokens, io, s, _places(ids, io, s, conjunction))
+
+
+def join(parts: Sequence[Prompts]) -> Prompts:
+    """Prompts of several families behind each other."""
+    width = max(part.tokens.shape[1] for part in parts)
+    padded = [
+        torch.nn.functional.pad(part.tokens, (0, width - part.tokens.shape[1])) for part in parts
+    ]
+    at = {name: torch.cat([part.at[name] for part in parts]) for name in PLACES}
+    io, s = torch.cat([part.io for part in parts]), torch.cat([part.s for part in parts])
+    return Prompts(torch.cat(padded), io, s, at)
 
 
 def _filled(text: str) -> str:

@@ -1,5 +1,6 @@
 """The words of indirect-object prompts, and which of them are single tokens of a tokenizer."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -72,11 +73,12 @@ def single_tokens(tokenise: Tokenise) -> Words:
 
 
 def _kept(tokenise: Tokenise, words: Sequence[str]) -> dict[str, int]:
-    """A word is one token when it adds exactly one to a text before it."""
+    """A word is one token when it adds exactly one to a text before it, and one of its own.
+
+    Tokenizers that know whole words only give every unknown one the same token.
+    """
     alone = tokenise("Then")
     longer = {word: tokenise(f"Then {word}") for word in words}
-    return {
-        word: ids[-1]
-        for word, ids in longer.items()
-        if len(ids) == len(alone) + 1 and ids[:-1] == alone
-    }
+    added = {word: ids[-1] for word, ids in longer.items() if ids[:-1] == alone}
+    shared = Counter(added.values())
+    return {word: token for word, token in added.items() if shared[token] == 1}

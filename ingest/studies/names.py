@@ -3,14 +3,30 @@
 from collections.abc import Mapping
 
 from atlas.errors import NotFound
+from ingest.studies.families import FamiliesPart, study_families
+from ingest.studies.heads import HeadsPart, study_heads
+from ingest.studies.ioi import IoiSettings, ioi
 from ingest.studies.prefix import PrefixSettings, prefix
 from ingest.studies.study import Kind
 
 STUDIES: Mapping[str, Kind] = {
+    "heads": Kind(
+        "Metrics, patterns, composition and ablation cost of every head.", HeadsPart, study_heads
+    ),
+    "families": Kind(
+        "The family of every feature by rule, tested on held-out text.",
+        FamiliesPart,
+        study_families,
+    ),
     "prefix": Kind(
         "Induction of every head by prefix length, on random tokens and on text, prefixes broken.",
         PrefixSettings,
         prefix,
+    ),
+    "ioi": Kind(
+        "Indirect-object identification: whether the model does it, its heads and features.",
+        IoiSettings,
+        ioi,
     ),
 }
 """Name to study; the name is `run.kind` of its runs and what `atlas study` takes."""

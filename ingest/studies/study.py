@@ -55,6 +55,8 @@ class Findings(NamedTuple):
     """Table of a bundle to its rows: an Arrow table, or columns by name."""
     samples: Mapping[str, int]
     """What was sampled to how much of it, such as contexts to 400; kept with the run."""
+    said: tuple[str, ...] = ()
+    """What a reader must know: what was not measured, and why."""
 
 
 class Study:
@@ -104,13 +106,21 @@ class Study:
         self.work.reporter.advance(1)
         return found
 
-    def batches(self, stage: str, contexts: slice = slice(None)) -> Iterator[Batch]:
-        """The held-out text, `batch_contexts` at a time, with progress under a stage's name."""
-        text = self.text.text.contexts
+    def batches(
+        self, stage: str, contexts: slice = slice(None), size: int | None = None
+    ) -> Iterator[Batch]:
+        """The held-out text with progress under a stage's name, its first position not valid.
+
+        Args:
+            stage: its name.
+            contexts: which contexts; all by default.
+            size: contexts at a time; by default as many as the settings run at once.
+        """
+        text, step = self.text.text.contexts, size or self._settings.batch_contexts
         numbers = range(*contexts.indices(len(text.tokens)))
         self.work.reporter.stage(stage, len(numbers) * text.tokens.shape[1], "tokens")
-        for at in range(0, len(numbers), self._settings.batch_contexts):
-            chosen = numbers[at : at + self._settings.batch_contexts]
+        for at in range(0, len(numbers), step):
+            chosen = numbers[at : at + step]
             rows = slice(chosen.start, chosen.stop)
             tokens = torch.from_numpy(text.tokens[rows]).long()
             length = torch.from_numpy(text.length[rows]).long()
@@ -118,6 +128,17 @@ class Study:
             valid = (places >= 1) & (places < length[:, None])
             yield Batch(chosen.start, tokens, length, valid)
             self.work.reporter.advance(tokens.numel())
+
+    def each(
+        self,
+        stage: str,
+        make: Callable[[Batch], Arrays],
+        contexts: slice = slice(None),
+        size: int | None = None,
+    ) -> Iterator[Arrays]:
+        """What `make` gives for every batch of the text, each kept as `keep` does."""
+        for batch in self.batches(stage, contexts, size):
+            yield self.keep(f"{stage}-{batch.first:07d}", partial(make, batch))
 
     def keep(self, name: str, make: Callable[[], Arrays]) -> Arrays:
         """Arrays that are made once: read from the run's folder when an earlier try left them."""
@@ -225,7 +246,7 @@ def _stages(
     for table, rows in found.tables.items():
         write_table(work.folder, table, rows)
         work.reporter.advance(1)
-    config = config | {"samples": dict(found.samples)}
+    config = config | {"samples": dict(found.samples), "said": list(found.said)}
     _write_run(study, name, settings, config, seconds())
     bundle = seal(work.folder, work.run)
     shutil.rmtree(work.scratch)

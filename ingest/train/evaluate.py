@@ -19,12 +19,13 @@ from ingest.config import PositionsPart
 from ingest.corpus import Contexts
 from ingest.train.stream import harvest, valid_positions, without_sinks
 
+KINDS = ("sae", "zero", "mean")
+"""What takes the place of z: its reconstruction, zeros, its mean."""
 
-class Evaluated(NamedTuple):
-    """The figures of one SAE; losses in nats per token."""
 
-    l0: float
-    fvu: float
+class Losses(NamedTuple):
+    """What replacing z costs, nats per token; intervals are of the difference to `ce_clean`."""
+
     ce_clean: float
     ce_sae: float
     ce_zero: float
@@ -34,26 +35,60 @@ class Evaluated(NamedTuple):
     mean_cost: Interval
     recovered_zero: float | None
     recovered_mean: float | None
+
+    def to_columns(self) -> dict[str, Any]:
+        """As columns of the evidence tables `sae` and `joint_evaluation`."""
+        columns = self._asdict()
+        for kind in KINDS:
+            cost = columns.pop(f"{kind}_cost")
+            columns[f"ce_{kind}_low"], columns[f"ce_{kind}_high"] = cost.low, cost.high
+        return columns
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any]) -> "Losses":
+        """What `to_columns` gave."""
+        costs: dict[str, Any] = {
+            f"{kind}_cost": Interval(columns[f"ce_{kind}_low"], columns[f"ce_{kind}_high"])
+            for kind in KINDS
+        }
+        return cls(**costs, **{name: columns[name] for name in cls._fields if name in columns})
+
+
+class Evaluated(NamedTuple):
+    """The figures of one SAE."""
+
+    l0: float
+    fvu: float
+    losses: Losses
+    dead: float  # share of features that fired on none of the tokens
     tokens: int
 
     def to_columns(self) -> dict[str, Any]:
-        """The evaluation as columns of the evidence table `sae`."""
-        columns = self._asdict()
-        for kind in ("sae", "zero", "mean"):
-            cost = columns.pop(f"{kind}_cost")
-            columns[f"ce_{kind}_low"], columns[f"ce_{kind}_high"] = cost.low, cost.high
-        columns["eval_tokens"] = columns.pop("tokens")
-        return columns
+        """As columns of the evidence table `sae`."""
+        return {
+            "l0": self.l0,
+            "fvu": self.fvu,
+            **self.losses.to_columns(),
+            "eval_tokens": self.tokens,
+            "dead_share": self.dead,
+            "dead_window": self.tokens,
+        }
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any]) -> "Evaluated":
         """What `to_columns` gave."""
-        costs: dict[str, Any] = {
-            f"{kind}_cost": Interval(columns[f"ce_{kind}_low"], columns[f"ce_{kind}_high"])
-            for kind in ("sae", "zero", "mean")
-        }
-        plain: dict[str, Any] = {name: columns[name] for name in cls._fields if name in columns}
-        return cls(**plain, **costs, tokens=columns["eval_tokens"])
+        losses = Losses.from_columns(columns)
+        rest = (columns[name] for name in ("dead_share", "eval_tokens"))
+        return cls(columns["l0"], columns["fvu"], losses, *rest)
+
+
+class Evaluations(NamedTuple):
+    """All SAEs by themselves, and all at once."""
+
+    alone: dict[int, Evaluated]
+    """By layer."""
+    together: Losses | None
+    """With z of all layers replaced at once; None where there is one layer only."""
 
 
 class Moments(NamedTuple):
@@ -63,7 +98,12 @@ class Moments(NamedTuple):
     total: Tensor  # [d_in], sum of z
     squares: float  # sum of |z|^2
     errors: float  # sum of |z - z_hat|^2
-    firings: int
+    firings: Tensor  # [d_sae]
+
+    @property
+    def l0(self) -> float:
+        """Mean firings per token."""
+        return float(self.firings.sum()) / self.tokens
 
 
 def fvu(moments: Moments) -> float:
@@ -93,8 +133,8 @@ def evaluate(
     limits: Tensor,
     batch_contexts: int,
     report: Callable[[int], None] = lambda _: None,
-) -> dict[int, Evaluated]:
-    """Evaluate the SAE of each layer by itself.
+) -> Evaluations:
+    """Evaluate the SAE of each layer by itself, and all of them at once.
 
     Args:
         model: the language model.
@@ -111,15 +151,26 @@ def evaluate(
     batches = list(zip(tokens.split(batch_contexts), length.split(batch_contexts), strict=True))
     scored, moments = _moments(model, saes, batches, positions, limits)
     means = {layer: (m.total / m.tokens).float() for layer, m in moments.items()}
-    rows: dict[tuple[int, str], list[Tensor]] = {}
+    groups = {(layer,) for layer in layers} | {layers}
+    rows: dict[Variant, list[Tensor]] = {}
     for (ids, size), mask in zip(batches, scored, strict=True):
         counted = _counted(mask, size)
-        edits = _edits(saes, means, mask)
+        edits = _edits(saes, means, mask, groups)
         for key, losses in zip(edits, model.losses_each(ids, list(edits.values())), strict=True):
             rows.setdefault(key, []).append(torch.stack([losses.cpu() * counted, counted.float()]))
         report(ids.numel())
     sums = {key: torch.cat(parts, dim=1).sum(2).double() for key, parts in rows.items()}
-    return {layer: _evaluated(layer, moments[layer], sums) for layer in layers}
+    alone = {
+        layer: Evaluated(
+            m.l0,
+            fvu(m),
+            _losses((layer,), sums),
+            float((m.firings == 0).float().mean()),
+            m.tokens,
+        )
+        for layer, m in moments.items()
+    }
+    return Evaluations(alone, _losses(layers, sums) if len(layers) > 1 else None)
 
 
 def _moments(
@@ -131,7 +182,9 @@ def _moments(
 ) -> tuple[list[Tensor], dict[int, Moments]]:
     """Which positions count, and the sums over them."""
     found = {
-        layer: Moments(0, torch.zeros(sae.d_in, dtype=torch.float64), 0.0, 0.0, 0)
+        layer: Moments(
+            0, torch.zeros(sae.d_in, dtype=torch.float64), 0.0, 0.0, torch.zeros(sae.d_sae)
+        )
         for layer, sae in saes.items()
     }
     masks = []
@@ -153,7 +206,7 @@ def _add(sums: Moments, sae: Sae, z: Tensor) -> Moments:
         sums.total + z.double().sum(0).cpu(),
         sums.squares + float(z.double().square().sum()),
         sums.errors + float(error),
-        sums.firings + int((acts > 0).sum()),
+        sums.firings + (acts > 0).sum(0).cpu(),
     )
 
 
@@ -163,20 +216,30 @@ def _counted(mask: Tensor, size: Tensor) -> Tensor:
     return mask[:, :-1] & (torch.arange(mask.shape[1] - 1) + 1 < size[:, None])
 
 
-Edits = dict[tuple[int, str], Mapping[int, Callable[[Tensor], Tensor]]]
+Variant = tuple[tuple[int, ...], str]
+"""Layers whose z is replaced, and by what; ((), clean) is the untouched model."""
+Edits = dict[Variant, Mapping[int, Callable[[Tensor], Tensor]]]
+CLEAN: Variant = ((), "clean")
 
 
-def _edits(saes: Mapping[int, Sae], means: Mapping[int, Tensor], mask: Tensor) -> Edits:
-    """Every run of the model that a batch needs, by layer and kind; (-1, clean) is untouched."""
-    edits: Edits = {(-1, "clean"): {}}
-    for layer, sae in saes.items():
-        news: dict[str, Callable[[Tensor], Tensor]] = {
-            "sae": partial(_rebuilt, sae),
-            "zero": torch.zeros_like,
-            "mean": partial(_constant, means[layer]),
-        }
-        for kind, new in news.items():
-            edits[layer, kind] = {layer: partial(_put, mask, new)}
+def _edits(
+    saes: Mapping[int, Sae],
+    means: Mapping[int, Tensor],
+    mask: Tensor,
+    groups: set[tuple[int, ...]],
+) -> Edits:
+    """Every run of the model that a batch needs."""
+    news: dict[str, Callable[[int], Callable[[Tensor], Tensor]]] = {
+        "sae": lambda layer: partial(_rebuilt, saes[layer]),
+        "zero": lambda _: torch.zeros_like,
+        "mean": lambda layer: partial(_constant, means[layer]),
+    }
+    edits: Edits = {CLEAN: {}}
+    for layers in sorted(groups):
+        for kind in KINDS:
+            edits[layers, kind] = {
+                layer: partial(_put, mask, news[kind](layer)) for layer in layers
+            }
     return edits
 
 
@@ -195,32 +258,25 @@ def _put(mask: Tensor, new: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     return flat.view_as(z)
 
 
-def _evaluated(layer: int, moments: Moments, sums: dict[tuple[int, str], Tensor]) -> Evaluated:
+def _losses(layers: tuple[int, ...], sums: Mapping[Variant, Tensor]) -> Losses:
     """From sums `[2, context]` of loss and of counted tokens."""
-    clean = sums[-1, "clean"]
+    clean = sums[CLEAN]
     kept = clean[1] > 0
     base = clean[0][kept] / clean[1][kept]
-
-    def loss(kind: str) -> float:
-        return float(sums[layer, kind][0].sum() / clean[1].sum())
-
-    def cost(kind: str) -> Interval:
-        return interval(sums[layer, kind][0][kept] / clean[1][kept] - base)
-
+    ce = {kind: float(sums[layers, kind][0].sum() / clean[1].sum()) for kind in KINDS}
+    cost = {kind: interval(sums[layers, kind][0][kept] / clean[1][kept] - base) for kind in KINDS}
     ce_clean = float(clean[0].sum() / clean[1].sum())
-    ce_sae, ce_zero, ce_mean = loss("sae"), loss("zero"), loss("mean")
-    zero, mean = cost("zero"), cost("mean")
-    return Evaluated(
-        l0=moments.firings / moments.tokens,
-        fvu=fvu(moments),
-        ce_clean=ce_clean,
-        ce_sae=ce_sae,
-        ce_zero=ce_zero,
-        ce_mean=ce_mean,
-        sae_cost=cost("sae"),
-        zero_cost=zero,
-        mean_cost=mean,
-        recovered_zero=recovered(ce_clean, ce_sae, ce_zero, zero),
-        recovered_mean=recovered(ce_clean, ce_sae, ce_mean, mean),
-        tokens=moments.tokens,
+    against = {
+        kind: recovered(ce_clean, ce["sae"], ce[kind], cost[kind]) for kind in ("zero", "mean")
+    }
+    return Losses(
+        ce_clean,
+        ce["sae"],
+        ce["zero"],
+        ce["mean"],
+        cost["sae"],
+        cost["zero"],
+        cost["mean"],
+        against["zero"],
+        against["mean"],
     )

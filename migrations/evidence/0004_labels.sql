@@ -37,3 +37,22 @@ COMMENT ON VIEW label_text IS 'The shown title of every feature with the sides o
 COMMENT ON COLUMN label_text.sae IS 'sae.sae';
 COMMENT ON COLUMN label_text.feature IS 'feature.feature';
 COMMENT ON COLUMN label_text.text IS 'Title and sides in one line';
+
+CREATE OR REPLACE VIEW feature_card AS
+SELECT s.id || '/' || f.feature AS id, s.model, s.layer, s.id AS sae_id, t.text AS title,
+       t.method AS title_method, t.support AS title_support, t.score AS title_score, f.*
+FROM feature f JOIN sae s USING (sae) LEFT JOIN title t ON t.sae = f.sae AND t.feature = f.feature;
+COMMENT ON VIEW feature_card IS 'Features with their full id and their title: the place to start a query.';
+COMMENT ON COLUMN feature_card.id IS 'Full id of the feature, such as gpt2/5-att-kk/123';
+COMMENT ON COLUMN feature_card.model IS 'model.id';
+COMMENT ON COLUMN feature_card.layer IS 'Layer of its SAE, from 0';
+COMMENT ON COLUMN feature_card.sae_id IS 'sae.id';
+COMMENT ON COLUMN feature_card.title IS 'Its machine title; NULL where there is none';
+COMMENT ON COLUMN feature_card.title_method IS 'label.method of the title';
+COMMENT ON COLUMN feature_card.title_support IS 'label.support of the title';
+COMMENT ON COLUMN feature_card.title_score IS 'title.score';
+
+COMMENT ON TABLE schema_version IS 'Migrations that made this snapshot''s tables.';
+COMMENT ON COLUMN schema_version.version IS 'Number of the migration';
+COMMENT ON COLUMN schema_version.name IS 'What it brought';
+COMMENT ON COLUMN schema_version.applied_at IS 'When it was applied, UTC';

@@ -6,6 +6,12 @@ from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from app.http.api import described, make_app
+from app.http.settings import Settings
+from atlas.api import Atlas
+from atlas.store.publish import publish
+from ingest.job import run_job
+from tests.builders import a_bundle
+from tests.ingest.jobs import a_job
 
 
 @schemathesis.serializer("application/x-ndjson")
@@ -17,8 +23,13 @@ schema = schemathesis.openapi.from_dict(described().openapi())
 
 
 @pytest.fixture(scope="module")
-def app(atlas):
-    return make_app(atlas)
+def app(tmp_path_factory):
+    """Over an atlas of a tiny model whose prompts can be run."""
+    folder = tmp_path_factory.mktemp("any")
+    store = folder / "store"
+    publish(store, [run_job(a_job(folder), store).path, a_bundle(folder / "toy").path])
+    with Atlas.open(store) as atlas:
+        yield make_app(atlas, Settings(prompts=True))
 
 
 @schema.parametrize()

@@ -11,7 +11,8 @@ from atlas.errors import AtlasError, CorpusError, ModelError, StoreError
 from atlas.lens.sae import encode, load, pre_activations
 from atlas.model import load as load_model
 from atlas.store.publish import publish
-from ingest.job import run_id, run_job
+from ingest.job import build_corpus, run_id, run_job
+from ingest.train.stream import valid_positions
 from tests.ingest.jobs import a_job
 
 
@@ -82,6 +83,38 @@ def test_no_firing_is_an_example_twice_so_labels_are_judged_on_others(made):
         assert row.n == counts.get((row.sae, row.feature), 0)
 
 
+def all_firings(job, bundle):
+    """SAE id to `[place, feature]` over all scored places of the mined text."""
+    model = load_model(job.model.name, id="tiny", device="cpu", dtype="float32")
+    mined = build_corpus(job, model).mine
+    z = model.z(torch.from_numpy(mined.tokens).long(), [0, 2])
+    limits = {row["layer"]: row["sink_norm"] for row in bundle.read("sae").to_pylist()}
+    length = torch.from_numpy(mined.length)
+    scored = valid_positions(length, mined.tokens.shape[1], job.positions.skip_first)
+    for layer, limit in limits.items():
+        scored &= z[layer].flatten(2).norm(dim=-1) <= limit
+    weights = bundle.path / "weights.safetensors"
+    return {
+        f"tiny/{layer}-att": encode(load(weights, f"tiny/{layer}-att"), z[layer].flatten(2)[scored])
+        > 0
+        for layer in (0, 2)
+    }
+
+
+def test_neighbours_are_counted_over_every_place_of_the_mined_text(made):
+    job, _, bundle, _ = made
+    fires = all_firings(job, bundle)
+    features = bundle.read("feature").to_pandas().set_index(["sae", "feature"])
+    rows = bundle.read("neighbour").to_pandas()
+    assert rows["rank"].notna().any()
+    assert rows.fire_rank.notna().any()
+    for row in rows.itertuples():
+        one, other = fires[row.sae][:, row.feature], fires[row.other_sae][:, row.other_feature]
+        assert int(one.sum()) == features.firings.loc[(row.sae, row.feature)]
+        expected = float((one & other).sum() / max(int((one | other).sum()), 1))
+        assert row.jaccard == pytest.approx(expected)
+
+
 def test_top_examples_are_the_strongest_of_their_contexts(made):
     _, _, bundle, _ = made
     examples = bundle.read("example").to_pandas()
@@ -144,6 +177,10 @@ def test_the_bundle_is_published_and_found(made):
     assert feature.labels
     assert feature.residual < 1e-5
     assert [str(sae.id) for sae in atlas.saes()] == ["tiny/0-att", "tiny/2-att"]
+    joint = atlas.run(bundle.run).joint
+    assert joint.layers == (0, 2)
+    assert joint.sae_cost.low < joint.ce_sae - joint.ce_clean < joint.sae_cost.high
+    assert joint.ce_clean == atlas.saes()[0].evaluation.ce_clean
 
 
 class Stop(Exception):

@@ -6,10 +6,10 @@ import duckdb
 import pytest
 
 from atlas.errors import NotFound, QueryError
+from atlas.store import schema
 from atlas.store.recipes import cookbook, recipe
 from atlas.store.sql import EVIDENCE, SqlService
 from atlas.types import Snapshot
-from tests.sql.conftest import SCHEMA
 
 ALL = list(cookbook().values())
 
@@ -151,7 +151,7 @@ def test_every_recipe_runs_on_an_atlas_with_nothing_in_it(tmp_path, snapshot, no
     path = tmp_path / "000002"
     path.mkdir()
     with duckdb.connect(str(path / EVIDENCE)) as evidence:
-        evidence.execute(SCHEMA.read_text())
+        schema.migrate(evidence)
     empty = Snapshot(2, path, 1, snapshot.published_at)
     with SqlService(notes) as service:
         for found in ALL:

@@ -6,6 +6,7 @@ between a slot and its own dimensions; MLPs are zero. LayerNorm stays, as in GPT
 
 import functools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,10 +69,11 @@ class Space:
         return Head(none, none, none, none.T)
 
 
-def a_planted(
-    space: Space, layers: list[list[Head]], embed: Tensor, positions: Tensor
-) -> LanguageModel:
-    """The model with these heads, two a layer; `embed` `[token, d_model]`, also the unembedding."""
+def plant(folder: Path, space: Space, layers: list[list[Head]]) -> None:
+    """Write the model with these heads, two a layer, and its tokenizer.
+
+    Tokens, also unembedded, positions and a constant are one-hot in the slots of their name.
+    """
     import transformers
 
     config = transformers.GPT2Config(
@@ -86,17 +88,24 @@ def a_planted(
     config.architectures = ["GPT2LMHeadModel"]
     model = transformers.GPT2LMHeadModel(config)
     with torch.no_grad():
-        model.transformer.wte.weight.copy_(embed)
-        model.transformer.wpe.weight.copy_(positions)
+        model.transformer.wte.weight.zero_()[:, space.slots["token"]] = torch.eye(SIZE)
+        model.transformer.wpe.weight.zero_()[:, space.slots["pos"]] = torch.eye(CONTEXT)
+        model.transformer.wpe.weight[:, space.slots["const"]] = 1.0
         for block, heads in zip(model.transformer.h, layers, strict=True):
             block.attn.c_attn.weight.copy_(
                 torch.cat([getattr(head, part) for part in "qkv" for head in heads], 1)
             )
             block.attn.c_proj.weight.copy_(torch.cat([head.o for head in heads]))
             block.mlp.c_proj.weight.zero_()
+    model.save_pretrained(folder)
+    _tokenizer(folder)
+
+
+@functools.cache
+def a_planted(recipe: Callable[[Path], None]) -> LanguageModel:
+    """The loaded model of one of the recipes below; leave it unchanged."""
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        _tokenizer(Path(folder))
+        recipe(Path(folder))
         return load(folder, id="planted", device="cpu", dtype="float32")
 
 
@@ -111,8 +120,7 @@ def _tokenizer(folder: Path) -> None:
     fast.save_pretrained(folder)
 
 
-@functools.cache
-def an_induction_model() -> LanguageModel:
+def inducing(folder: Path) -> None:
     """Layer 0: heads that look one and two tokens back. Layer 1: head 0 matches one token, head 1
     two; without a match they rest on the start token."""
     space = Space(2 * SIZE + 8, token=SIZE, one=SIZE, two=SIZE, pos=CONTEXT, const=1)
@@ -141,9 +149,37 @@ def an_induction_model() -> LanguageModel:
         ),
         *copies,
     )
-    embed = torch.zeros(SIZE, space.d_model)
-    embed[:, space.slots["token"]] = torch.eye(SIZE)
-    positions = torch.zeros(CONTEXT, space.d_model)
-    positions[:, space.slots["pos"]] = torch.eye(CONTEXT)
-    positions[:, space.slots["const"]] = 1.0
-    return a_planted(space, [back, [one, two]], embed, positions)
+    plant(folder, space, [back, [one, two]])
+
+
+NAMES = ("Mary", "John", "Anne", "Tom", "Paul", "Jane", "Kate", "Mark", "Luke", "Rose")
+
+
+def name_moving(folder: Path) -> None:
+    """Layer 0 head 0 flags a token that stood before; layer 1 head 0 carries the flagged name to
+    later places; layer 2 head 0 moves any other name to the output. Second heads do nothing."""
+    space = Space(200, token=SIZE, inhibit=SIZE, pos=CONTEXT, const=1, flag=1)
+    names, start = torch.zeros(SIZE, 1), torch.zeros(SIZE, 1)
+    names[[words().index(f" {name}") for name in NAMES]] = 1.0
+    start[0] = 1.0
+    wide = SIZE + CONTEXT
+    duplicate = Head(
+        space.matrix(("token", 0, 3.0), ("pos", SIZE, 3.0), ("const", wide, 3.0)),
+        space.matrix(("token", 0, 3.0), ("pos", SIZE, -3.0), ("token", wide, 1.5 * start)),
+        space.matrix(("const", 0, 1.0), ("token", 0, -start)),
+        space.matrix(("flag", 0, 0.08)).T,
+    )
+    carry = Head(
+        space.matrix(("const", 0, 4.0)),
+        space.matrix(("flag", 0, 4.0), ("token", 0, 4.0 * names + 6.0 * start)),
+        space.matrix(("token", 0, 1.0)),
+        space.matrix(("inhibit", 0, 0.1)).T,
+    )
+    mover = Head(
+        space.matrix(("const", SIZE, 4.0), ("inhibit", 0, -4.0)),
+        space.matrix(("token", SIZE, 4.0 * names), ("token", 0, 4.0)),
+        space.matrix(("token", 0, 1.0)),
+        space.matrix(("token", 0, 0.3)).T,
+    )
+    idle = space.nothing()
+    plant(folder, space, [[duplicate, idle], [carry, idle], [mover, idle]])

@@ -18,7 +18,7 @@ from ingest.studies.prefix_text import (
     same_as,
 )
 from ingest.studies.study import run_study
-from tests.studies.planted import an_induction_model
+from tests.studies.planted import a_planted, inducing
 
 
 def a_draw() -> torch.Generator:
@@ -37,7 +37,7 @@ def test_a_sequence_repeats_its_prefix_and_nothing_else():
 
 
 def test_planted_heads_are_classed_by_how_many_tokens_they_match():
-    model = an_induction_model()
+    model = a_planted(inducing)
     found = {
         length: score(
             model,
@@ -57,7 +57,7 @@ def test_planted_heads_are_classed_by_how_many_tokens_they_match():
 
 
 def test_the_logit_of_a_head_is_what_removing_it_takes_away_with_the_scale_frozen():
-    model = an_induction_model()
+    model = a_planted(inducing)
     drawn = sequences(3, 2, 48, model.ordinary_tokens(), 0, a_draw())
     own = score(model, drawn, [1], 3).logit[:, 0]
     seen, rows = model.attended(drawn.tokens, [1]), torch.arange(3)

@@ -98,7 +98,8 @@ def answer(messages: list[dict[str, str]]) -> str:
     words = set(re.findall("“([^”]+)”", prompt.split("LABEL", 1)[-1].split("PASSAGE", 1)[0]))
     passages = re.findall(r"^\d+\. (.*)$", prompt, re.MULTILINE)
     if "STRENGTH" in prompt:
-        return str(9 * int(fires(passages[-1], words)))
+        passage = prompt.split("PASSAGE\n", 1)[1].split("\n\nSTRENGTH")[0]
+        return str(9 * int(fires(passage, words)))
     if "PASSAGE" not in prompt:
         return json.dumps(EXPLANATION)
     return json.dumps({"fires": [fires(one, words) for one in passages]})

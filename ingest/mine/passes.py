@@ -1,0 +1,168 @@
+"""The two passes over mined text: what each computes of some contexts, and how parts come together.
+
+The first one counts every firing, in the job's precision. The second one, in float32, attributes
+the firings that were chosen, counts the pairs that were chosen, and measures the heads.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atlas.lens.sae import Sae, encode
+from atlas.model import LanguageModel
+from ingest.config import Job
+from ingest.corpus import Contexts, Corpus
+from ingest.mine import fold as folds
+from ingest.mine import heads
+from ingest.mine.attribute import Attributed, Places, attribute
+from ingest.mine.choose import limits_of
+from ingest.mine.count import count_contexts
+from ingest.mine.fold import Fold
+from ingest.mine.together import Pairs, Together, count_together
+from ingest.train.stream import valid_positions, without_sinks
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Mining(NamedTuple):
+    """What is mined."""
+
+    job: Job
+    model: LanguageModel
+    exact: Callable[[], LanguageModel]
+    """Gives the model in float32, in which kept examples are attributed."""
+    saes: dict[int, Sae]
+    sinks: Tensor  # [layer], norms of z beyond which a position is a sink
+    corpus: Corpus
+    names: dict[int, str]
+    """Layer to SAE id."""
+    weights: str
+    """Hash of the SAEs' weights file."""
+
+
+class Wanted(NamedTuple):
+    """What the second pass is to find out."""
+
+    places: dict[int, Places]
+    """Layer to the firings to attribute."""
+    pairs: Pairs
+    """Features whose common firings are to be counted."""
+
+
+def counted(mining: Mining, shard: Contexts, first: int, report: Callable[[int], None]) -> Arrays:
+    """The fold of every layer over some contexts."""
+    found = count_contexts(
+        mining.model,
+        mining.saes,
+        torch.from_numpy(shard.tokens).long(),
+        torch.from_numpy(shard.length).long(),
+        first,
+        mining.job.positions,
+        mining.sinks,
+        limits_of(mining.job.mine),
+        mining.job.model.batch_contexts,
+        report,
+    )
+    parts = (folds.to_arrays(one, f"{layer}/") for layer, one in found.items())
+    return {name: values for part in parts for name, values in part.items()}
+
+
+def merged(mining: Mining, paths: list[Path]) -> dict[int, Fold]:
+    """The fold of every layer over all files of the first pass."""
+    merge = functools.partial(folds.merge, limits=limits_of(mining.job.mine))
+    return {
+        layer: functools.reduce(merge, (_fold_of(path, layer) for path in paths))
+        for layer in mining.saes
+    }
+
+
+def _fold_of(path: Path, layer: int) -> Fold:
+    with np.load(path, allow_pickle=False) as arrays:
+        return folds.from_arrays(arrays, f"{layer}/")
+
+
+def attributed(
+    mining: Mining, wanted: Wanted, shard: Contexts, first: int, report: Callable[[int], None]
+) -> Arrays:
+    """Attributions, head metrics per context and common firings over some contexts, in float32."""
+    model, job = mining.exact(), mining.job
+    tokens = torch.from_numpy(shard.tokens).long()
+    length = torch.from_numpy(shard.length).long()
+    valid = valid_positions(length, tokens.shape[1], job.positions.skip_first)
+    step = job.model.batch_contexts
+    found: dict[str, list[NDArray[Any]]] = {}
+    together: list[Together] = []
+    for at in range(0, len(tokens), step):
+        numbers = list(range(first + at, first + min(at + step, len(tokens))))
+        group = slice(at, at + step)
+        attention = model.attention(tokens[group], tuple(mining.saes))
+        parts = attribute(
+            attention,
+            model.kv_head,
+            mining.saes,
+            numbers,
+            wanted.places,
+            job.mine.sources,
+            valid[group],
+        )
+        z = {layer: one.z.flatten(2) for layer, one in attention.items()}
+        together.append(_together(mining, z, valid[group], wanted.pairs))
+        for layer, one in attention.items():
+            means = heads.context_means(one.pattern, tokens[group], valid[group])
+            found.setdefault(f"{layer}/heads", []).append(means)
+        for layer, (which, given) in parts.items():
+            for name, values in {"row": which, **given._asdict()}.items():
+                found.setdefault(f"{layer}/{name}", []).append(values)
+        report(tokens[group].numel())
+    both, each = (np.sum(column, axis=0) for column in zip(*together, strict=True))
+    arrays = {name: np.concatenate(values) for name, values in found.items()}
+    return {**arrays, "pairs/both": both, "pairs/each": each}
+
+
+@torch.inference_mode()
+def _together(mining: Mining, z: dict[int, Tensor], valid: Tensor, pairs: Pairs) -> Together:
+    """Common firings at the scored places of a batch, z being `[context, pos, d_in]` by layer."""
+    stacked = torch.stack(list(z.values()), dim=2)
+    mask = without_sinks(stacked, valid.to(stacked.device), mining.sinks)
+    return count_together(
+        [encode(sae, z[layer][mask].float()) > 0 for layer, sae in mining.saes.items()], pairs
+    )
+
+
+def joined(paths: list[Path], name: str) -> NDArray[Any]:
+    """One array of the second pass over all its files."""
+    parts = []
+    for path in paths:
+        with np.load(path, allow_pickle=False) as arrays:
+            parts.append(arrays[name])
+    return np.concatenate(parts)
+
+
+def attributions(paths: list[Path], layer: int, count: int) -> Attributed:
+    """The attribution of one layer's `count` examples, in the order of their places."""
+    parts: dict[str, list[NDArray[Any]]] = {}
+    for path in paths:
+        with np.load(path, allow_pickle=False) as arrays:
+            for name in ("row", *Attributed._fields):
+                if f"{layer}/{name}" in arrays:
+                    parts.setdefault(name, []).append(arrays[f"{layer}/{name}"])
+    columns = {name: np.concatenate(values) for name, values in parts.items()}
+    order = np.argsort(columns["row"])
+    assert np.array_equal(columns["row"][order], np.arange(count)), "an example was lost"
+    return Attributed(*(columns[name][order] for name in Attributed._fields))
+
+
+def common_firings(paths: list[Path]) -> Together:
+    """Common firings over all its files."""
+    both: NDArray[Any] | int = 0
+    each: NDArray[Any] | int = 0
+    for path in paths:
+        with np.load(path, allow_pickle=False) as arrays:
+            both, each = both + arrays["pairs/both"], each + arrays["pairs/each"]
+    return Together(np.asarray(both), np.asarray(each))

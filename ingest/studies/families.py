@@ -1,0 +1,319 @@
+"""The study of feature families: rules on stored examples, tested on text that was held out.
+
+1. Stored examples of every SAE: how their DFA is shared out over sources, and which families hold.
+2. Held-out text: the model and the SAEs run on it, every firing attributed to its sources; do the
+   families explain these firings as well?
+3. The same text without the model: do the families predict, from words alone, where features fire?
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from atlas.ids import SaeId
+from atlas.lens.dfa import context_dfa
+from atlas.lens.sae import Sae, encode
+from ingest.config import Count, StudyPart
+from ingest.label.rules import normalise
+from ingest.studies import family_text as texts
+from ingest.studies.family_rules import FAMILIES, Judged, Shares, explained, judge, shares
+from ingest.studies.family_text import FETCHED, Index, Predictor
+from ingest.studies.rows import table_of
+from ingest.studies.study import Arrays, Batch, Findings, Study
+from ingest.wilson import wilson
+
+BLOCK = 2048
+"""Firings of one context that are attributed at a time."""
+STRONG = 0.5
+"""Share of a feature's largest held-out activation from which a firing counts as strong."""
+
+
+class FamiliesPart(StudyPart):
+    """Settings of the study of feature families."""
+
+    tokens: Count = 20_000
+
+
+class Examples(NamedTuple):
+    """Stored examples of one SAE, by ascending feature."""
+
+    feature: NDArray[Any]
+    pos: NDArray[Any]
+    word: NDArray[Any]  # at the firing
+    source: NDArray[Any]  # at the strongest source, -1 where that is position 0
+    shares: Shares
+
+
+class Fired(NamedTuple):
+    """Firings of one SAE on held-out text."""
+
+    feature: NDArray[Any]
+    place: NDArray[Any]  # position in the flattened contexts
+    act: NDArray[Any]
+    families: NDArray[Any]  # bits: family number n explains it where bit n is set
+
+
+def study_families(study: Study, settings: FamiliesPart) -> Findings:  # noqa: ARG001
+    """Families of all features of the model's SAEs, with precision, recall and shares per SAE."""
+    words = _words(study)
+    judged = {name: _judge(study, name, words) for name in study.saes}
+    text = study.text.text.contexts
+    fired = _fired(study, words)
+    start = text.tokens.shape[1]
+    places = np.arange(start)
+    valid = (places >= 1) & (places < text.length[:, None])
+    context_words = np.where(places < text.length[:, None], words[text.tokens], -1)
+    context_words[:, 0] = -1
+    index = texts.index(context_words, valid)
+    names = np.array(_vocabulary(words, study), dtype=object)
+    rows: list[dict[str, Any]] = []
+    summary: list[dict[str, Any]] = []
+    study.work.reporter.stage("judge", len(judged), "SAEs")
+    for name, (examples, found) in judged.items():
+        own = list(_feature_rows(str(name), examples, found, fired[name], index, names))
+        live = int((found.examples > 0).sum())
+        summary += _share_rows(str(name), own, live)
+        rows += own
+        study.work.reporter.advance(1)
+    run = study.work.run
+    samples = {
+        "contexts": len(text.tokens),
+        "held-out positions": int(valid.sum()),
+        "held-out firings": sum(len(one.feature) for one in fired.values()),
+        "stored examples": sum(len(one.feature) for one, _ in judged.values()),
+    }
+    tables = {
+        "feature_family": table_of("feature_family", [_measured(row) for row in rows], run),
+        "family_share": table_of("family_share", summary, run),
+    }
+    return Findings(tables, samples)
+
+
+def _words(study: Study) -> NDArray[Any]:
+    """Number of the word of every token id."""
+    texts_ = [normalise(text) for text in study.atlas.vocab(study.info.id)]
+    numbers = np.unique(np.array(texts_, dtype=object), return_inverse=True)[1]
+    found: NDArray[Any] = numbers.astype(np.int32)
+    return found
+
+
+def _vocabulary(words: NDArray[Any], study: Study) -> list[str]:
+    """Text of every word number."""
+    names = [""] * (int(words.max()) + 1)
+    for number, text in zip(words.tolist(), study.atlas.vocab(study.info.id), strict=True):
+        names[number] = normalise(text)
+    return names
+
+
+def _judge(study: Study, name: SaeId, words: NDArray[Any]) -> tuple[Examples, Judged]:
+    examples = _examples(study, name, words)
+    found = judge(
+        examples.feature,
+        examples.word,
+        examples.pos,
+        explained(examples.shares),
+        study.atlas.sae(name).d_sae,
+    )
+    return examples, found
+
+
+def _examples(study: Study, name: SaeId, words: NDArray[Any]) -> Examples:
+    contexts = pa.Table.from_batches(study.atlas.export(name, "context").batches)
+    width = max(map(len, contexts["tokens"]), default=1)
+    numbers = contexts["ctx"].to_numpy()
+    context_words = np.full((len(contexts), width), -1, np.int32)
+    for row, tokens in zip(context_words, contexts["tokens"].to_pylist(), strict=True):
+        row[: len(tokens)] = words[tokens]
+    context_words[:, 0] = -1
+    parts = []
+    for batch in study.atlas.export(name, "example").batches:
+        table = pa.Table.from_batches([batch]).select(
+            ["feature", "kind", "ctx", "pos", "src_pos", "src_dfa", "src_rest"]
+        )
+        table = table.filter(pa.compute.not_equal(table["kind"], "near_miss"))
+        rows = np.searchsorted(numbers, table["ctx"].to_numpy())
+        parts.append(_example_part(table, context_words[rows]))
+    columns = [np.concatenate(column) for column in zip(*(part[:4] for part in parts), strict=True)]
+    found = Shares(*(np.concatenate(c) for c in zip(*(part[4] for part in parts), strict=True)))
+    order = np.argsort(columns[0], kind="stable")
+    feature, pos, word, source = (column[order] for column in columns)
+    return Examples(feature, pos, word, source, Shares(*(column[order] for column in found)))
+
+
+def _example_part(table: pa.Table, words: NDArray[Any]) -> Examples:
+    pos = table["pos"].to_numpy().astype(np.int64)
+    src, dfa = _padded(table["src_pos"], 0), _padded(table["src_dfa"], 0.0)
+    src = src.astype(np.int64)
+    found = shares(words, pos, src, dfa, table["src_rest"].to_numpy())
+    row = np.arange(len(pos))
+    top = src[row, np.where(dfa > 0, dfa, -np.inf).argmax(1)]
+    source = np.where(top > 0, words[row, np.minimum(top, pos)], -1)
+    return Examples(table["feature"].to_numpy(), pos, words[row, pos], source, found)
+
+
+def _padded(lists: pa.ChunkedArray, fill: float) -> NDArray[Any]:
+    """`[n, most]` of lists that may differ in length."""
+    lists = lists.combine_chunks()
+    sizes = pa.compute.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
+    padded = np.full((len(sizes), int(sizes.max(initial=1))), fill)
+    padded[np.arange(padded.shape[1]) < sizes[:, None]] = lists.flatten().to_numpy()
+    return padded
+
+
+def _fired(study: Study, words: NDArray[Any]) -> dict[SaeId, Fired]:
+    """Every firing on the held-out text, attributed to its sources."""
+    loaded = {name: study.sae(name) for name in study.saes}
+    batches = study.each("validate", partial(_fired_batch, study, loaded, words))
+    parts: dict[SaeId, list[list[NDArray[Any]]]] = {name: [] for name in loaded}
+    for found in batches:
+        for name, kept in parts.items():
+            kept.append([found[f"{name}:{column}"] for column in Fired._fields])
+    return {
+        name: Fired(*(np.concatenate(column) for column in zip(*kept, strict=True)))
+        for name, kept in parts.items()
+    }
+
+
+@torch.inference_mode()
+def _fired_batch(
+    study: Study, loaded: dict[SaeId, Sae], words: NDArray[Any], batch: Batch
+) -> Arrays:
+    model = study.model
+    attention = model.attention(batch.tokens, sorted({name.layer for name in loaded}))
+    width, found = batch.tokens.shape[1], {}
+    for name, sae in loaded.items():
+        layer = attention[name.layer]
+        acts = encode(sae, layer.z.flatten(2).float().flatten(0, 1))
+        acts = acts.view(*batch.tokens.shape, -1) * batch.valid[..., None].to(acts.device)
+        kept: list[tuple[Any, ...]] = []
+        for row in range(len(batch.tokens)):
+            context = np.where(np.arange(width) > 0, words[batch.tokens[row]], -1)
+            pattern, v = layer.pattern[row].float(), layer.v[row].float()
+            for at, features in _blocks(acts[row]):
+                dfa = context_dfa(pattern[:, at], v, sae.w_enc[features], model.kv_head).sum(1)
+                flags = _flags(context, at.cpu().numpy(), dfa.cpu().numpy())
+                place = (batch.first + row) * width + at.cpu().numpy()
+                kept.append((features.cpu().numpy(), place, acts[row, at, features].cpu().numpy(),
+                             flags))  # fmt: skip
+        columns = zip(*kept, strict=True) if kept else [[np.zeros(0, np.int64)]] * 4
+        for column, values in zip(Fired._fields, columns, strict=True):
+            found[f"{name}:{column}"] = np.concatenate(list(values))
+    return found
+
+
+def _blocks(acts: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(positions, features) of the firings in `[pos, feature]`, some at a time."""
+    for part in acts.nonzero().split(BLOCK):
+        if len(part):
+            yield part[:, 0], part[:, 1]
+
+
+def _flags(context: NDArray[Any], pos: NDArray[Any], dfa: NDArray[Any]) -> NDArray[Any]:
+    """One bit per family that looks at DFA, of firings of one context with DFA `[n, src]`."""
+    n, width = dfa.shape
+    words = np.broadcast_to(context, (n, width))
+    src = np.broadcast_to(np.arange(width), (n, width))
+    by_family = explained(shares(words, pos, src, dfa, np.zeros(n)))
+    flags = np.zeros(n, np.int64)
+    for number, name in enumerate(FAMILIES):
+        if name in by_family:
+            flags |= by_family[name].astype(np.int64) << number
+    return flags
+
+
+def _feature_rows(
+    sae: str, examples: Examples, found: Judged, fired: Fired, index: Index, names: NDArray[Any]
+) -> Iterator[dict[str, Any]]:
+    """A row for every feature and family that holds for it."""
+    order = np.argsort(fired.feature, kind="stable")
+    fired = Fired(*(column[order] for column in fired))
+    d_sae = len(found.examples)
+    edges = np.searchsorted(fired.feature, np.arange(d_sae + 1))
+    own = np.searchsorted(examples.feature, np.arange(d_sae + 1))
+    for number, family in enumerate(FAMILIES):
+        by_word = {"word": examples.word, "source": examples.source}
+        listed = by_word["source" if family in FETCHED else "word"]
+        for feature in np.nonzero(found.holds[family])[0]:
+            words = texts.word_list(listed[own[feature] : own[feature + 1]])
+            predictor = Predictor(family, words, int(found.place[feature]))
+            rows = slice(edges[feature], edges[feature + 1])
+            yield {
+                "sae": sae,
+                "feature": int(feature),
+                "family": family,
+                "best": bool(found.best[feature] == number),
+                "score": float(found.score[family][feature]),
+                "examples": int(found.examples[feature]),
+                "words": [str(names[word]) for word in words],
+                **_held_out(predictor, number, Fired(*(column[rows] for column in fired)), index),
+            }
+
+
+def _held_out(one: Predictor, number: int, fired: Fired, index: Index) -> dict[str, Any]:
+    """Counts of a feature and family on held-out text."""
+    places = texts.predict(one, index)
+    hit = np.isin(fired.place, places)
+    strong = fired.act >= STRONG * fired.act.max(initial=0.0)
+    textual = one.family in ("single_token", "positional")
+    explains = hit if textual else fired.families >> number & 1 == 1
+    foretold = one.family != "first_token"
+    return {
+        "fired": len(fired.place),
+        "explained": int(explains.sum()),
+        "predicted": len(places) if foretold else None,
+        "hits": int(hit.sum()) if foretold else None,
+        "strong_fired": int(strong.sum()),
+        "strong_hits": int((hit & strong).sum()) if foretold else None,
+        "positions": int(index.valid.sum()),
+    }
+
+
+def _measured(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with precision and recall."""
+    return (
+        row
+        | _proportion("precision", [row], "fired", "hits")
+        | _proportion("recall", [row], "predicted", "hits")
+    )
+
+
+def _share_rows(sae: str, rows: list[dict[str, Any]], live: int) -> Iterator[dict[str, Any]]:
+    """One row per family: how many features it is the best of, and how well it does in all."""
+    for family in FAMILIES:
+        holding = [row for row in rows if row["family"] == family]
+        best = [row for row in holding if row["best"]]
+        low, high = wilson(np.array([len(best)]), np.array([live]))
+        row = {"sae": sae, "family": family, "features": len(best), "holding": len(holding),
+               "live": live, "share": len(best) / live if live else None,
+               "share_low": float(low[0]), "share_high": float(high[0])}  # fmt: skip
+        for name, of, part in (
+            ("replicated", "fired", "explained"),
+            ("precision", "fired", "hits"),
+            ("strong_precision", "strong_fired", "strong_hits"),
+            ("recall", "predicted", "hits"),
+        ):
+            row |= _proportion(name, holding, of, part)
+        false_alarms = [one for one in holding if one["predicted"] is not None]
+        silent = sum(one["positions"] - one["predicted"] for one in false_alarms)
+        missed = sum(one["fired"] - one["hits"] for one in false_alarms)
+        row["specificity"] = 1 - missed / silent if silent else None
+        yield row
+
+
+def _proportion(name: str, rows: list[dict[str, Any]], of: str, part: str) -> dict[str, Any]:
+    """part / of over all rows, with its Wilson interval; NULL where nothing is counted."""
+    known = [row for row in rows if row[part] is not None and row[of] is not None]
+    count, total = sum(row[part] for row in known), sum(row[of] for row in known)
+    low, high = wilson(np.array([count]), np.array([total]))
+    given = bool(total)
+    return {
+        name: count / total if given else None,
+        f"{name}_low": float(low[0]) if given else None,
+        f"{name}_high": float(high[0]) if given else None,
+        f"{name}_n": total,
+    }

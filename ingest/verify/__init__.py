@@ -1,0 +1,1 @@
+"""Whether a snapshot says what its model and weights give."""

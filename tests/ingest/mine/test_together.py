@@ -1,0 +1,76 @@
+"""Features that fire together: exact counts by hand, candidates against counting every pair."""
+
+import numpy as np
+import torch
+
+from ingest.config import MinePart
+from ingest.mine.choose import limits_of
+from ingest.mine.fold import Hits, Kept, fold
+from ingest.mine.together import (
+    Pairs,
+    candidates,
+    count_together,
+    first_numbers,
+    jaccard,
+)
+
+PLACES = 4000
+
+
+def some_firings(seed=0):
+    """`[place, feature]` of two layers; feature n + 1 of each fires mostly where n does."""
+    rng = np.random.default_rng(seed)
+    fires = rng.random((PLACES, 60)) < rng.uniform(0.002, 0.2, 60)
+    for feature in range(0, 60, 2):
+        kept = rng.random(PLACES) < 0.7
+        fires[:, feature + 1] = np.where(kept, fires[:, feature], fires[:, feature + 1])
+    return torch.from_numpy(fires[:, :40]), torch.from_numpy(fires[:, 40:])
+
+
+def sketch_of(fires):
+    place, feature = fires.numpy().nonzero()
+    ctx, pos = (place // 100).astype(np.int32), (place % 100).astype(np.int32)
+    act = np.ones(len(place), np.float32)
+    hits = Hits(feature.astype(np.int32), act, ctx, pos, np.ones((len(place), 1), np.float32))
+    none = Kept(*(column[:0] for column in hits[:4]))
+    return fold(hits, none, PLACES, fires.shape[1], limits_of(MinePart())).sketch
+
+
+def test_counts_are_those_computed_by_hand():
+    one = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 0]]).bool()
+    two = torch.tensor([[0], [1], [1]]).bool()
+    pairs = Pairs.of(np.array([1, 3, 0]), np.array([0, 1, 3]), 4)
+    found = count_together([one, two], pairs)
+    assert list(zip(pairs.one, pairs.other, strict=True)) == [(0, 1), (0, 3), (1, 3)]
+    assert found.both.tolist() == [2, 2, 1]
+    assert found.each.tolist() == [3, 2, 0, 2]
+    assert np.allclose(jaccard(pairs, found), [2 / 3, 2 / 3, 1 / 3])
+
+
+def test_counts_of_parts_add_up_to_those_of_the_whole():
+    fires = some_firings()
+    pairs = Pairs.of(np.arange(0, 58), np.arange(2, 60), 60)
+    whole = count_together(list(fires), pairs)
+    parts = [
+        count_together([f[rows] for f in fires], pairs) for rows in (slice(0, 77), slice(77, None))
+    ]
+    assert (parts[0].both + parts[1].both == whole.both).all()
+    assert (parts[0].each + parts[1].each == whole.each).all()
+
+
+def test_the_candidates_hold_nearly_every_pair_that_fires_together():
+    fires = some_firings()
+    together = torch.cat(fires, 1).float()
+    both = together.T @ together
+    each = together.sum(0)
+    index = (both / (each[:, None] + each - both)).fill_diagonal_(0)
+    wanted = {(i, j) for i, j in (index > 0.3).nonzero().tolist() if i < j}
+    found = candidates({3: sketch_of(fires[0]), 7: sketch_of(fires[1])}, {3: 40, 7: 20}, 4)
+    pairs = set(zip(found.one.tolist(), found.other.tolist(), strict=True))
+    assert len(wanted) > 20
+    assert len(wanted & pairs) >= 0.95 * len(wanted)
+    assert len(pairs) <= 60 * 4 * 2
+
+
+def test_features_are_numbered_layer_after_layer():
+    assert first_numbers({8: 40, 2: 20, 5: 10}) == {8: 0, 2: 40, 5: 60}
