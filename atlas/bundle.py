@@ -434,7 +434,7 @@ TABLES: dict[str, pa.Schema] = {
 STUDIED: dict[str, list[str]] = {
     name: schema.names
     for name, schema in TABLES.items()
-    if "run" in schema.names and name not in ("sae", "context")
+    if "run" in schema.names and name not in ("sae", "context", "joint_evaluation")
 }
 """Tables that studies write, with their columns: every row names its run. A table that also has
 `sae` is replaced SAE by SAE, any other run by run."""

@@ -20,12 +20,12 @@ from atlas.lens.dfa import context_dfa
 from atlas.lens.sae import Sae, encode
 from ingest.config import Count, StudyPart
 from ingest.label.rules import normalise
-from ingest.mine.tables import wilson
 from ingest.studies import family_text as texts
 from ingest.studies.family_rules import FAMILIES, Judged, Shares, explained, judge, shares
 from ingest.studies.family_text import FETCHED, Index, Predictor
 from ingest.studies.rows import table_of
 from ingest.studies.study import Arrays, Batch, Findings, Study
+from ingest.wilson import wilson
 
 BLOCK = 2048
 """Firings of one context that are attributed at a time."""

@@ -117,7 +117,7 @@ def test_a_word_list_leaves_out_rare_words_and_places_without_one():
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted")
-    bundle, _, _ = a_planted_bundle(folder)
+    bundle = a_planted_bundle(folder)
     publish(folder / "store", [bundle.path])
     done = run_study("families", STUDIES["families"], folder / "store", changes=["tokens=700"])
     publish(folder / "store", [done.path])
