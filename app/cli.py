@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,6 +128,7 @@ def runs(store: Store = HERE, as_json: AsJson = False) -> None:
 def search(
     words: Annotated[list[str] | None, typer.Argument(help="Words to look for.")] = None,
     store: Store = HERE,
+    by: Annotated[str, typer.Option(help="words, meaning or both.")] = "both",
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     sae: Annotated[str | None, typer.Option(help="Only this SAE, such as gpt2/5-att.")] = None,
     layer: Annotated[int | None, typer.Option(help="Only this layer.")] = None,
@@ -163,6 +165,7 @@ def search(
 
     query = Query(
         text=" ".join(words or []),
+        by=by,  # type: ignore[arg-type]
         model=model,
         sae=sae,
         layer=layer,
@@ -365,11 +368,79 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the web app.")] = 8501,
     api_port: Annotated[int, typer.Option(help="Port of the HTTP API.")] = 8502,
+    notes: NotesUrl = None,
+    tokens: Annotated[
+        Path | None, typer.Option(help="File with a line per writer: TOKEN Name.")
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Take no notes.")] = False,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Web pages of this origin may read answers.")
+    ] = None,
+    rate: Annotated[int | None, typer.Option(help="Requests a client may make a minute.")] = None,
+    prompts: Annotated[
+        bool | None,
+        typer.Option("--prompts/--no-prompts", help="Run prompts; by default on loopback only."),
+    ] = None,
 ) -> None:
     """Serve the web app and the query API until stopped."""
+    from app.http.settings import Settings, read_tokens
     from app.servers import serve_both
 
-    serve_both(store, host, port, api_port, lambda line: out.print(line, markup=False))
+    settings = Settings(
+        tokens=read_tokens(tokens) if tokens else None,
+        read_only=read_only,
+        origins=tuple(origin or ()),
+        per_minute=rate,
+        prompts=prompts,
+    )
+    serve_both(
+        store, host, port, api_port, settings, notes, lambda line: out.print(line, markup=False)
+    )
+
+
+@cli.command()
+def check(store: Store = HERE, notes: NotesUrl = None) -> None:
+    """Read every byte of a store and say what is not as it was written; then exit with 1."""
+    from atlas.store.verify import verify
+
+    wrong = 0
+    for part in verify(store, notes):
+        wrong += part.problem is not None
+        out.print(f"{part.what}: {part.problem or 'sound'}", markup=False)
+    if wrong:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def export(
+    sae: Annotated[str, typer.Argument(help="An SAE, such as gpt2/5-att.")],
+    folder: Annotated[Path, typer.Argument(help="Where its folder is made.")],
+    store: Store = HERE,
+    form: Annotated[
+        str, typer.Option("--format", help="parquet, jsonl or neuronpedia.")
+    ] = "parquet",
+) -> None:
+    """Write everything about an SAE into files, of one snapshot."""
+    from atlas.api import Atlas
+    from atlas.exchange.tables import write_sae
+
+    with Atlas.open(store) as atlas:
+        out.print(str(write_sae(atlas, sae, folder, form)), markup=False)
+
+
+@cli.command("import-neuronpedia")
+def import_neuronpedia(
+    source: Annotated[Path, typer.Argument(help="Folder MODEL/SOURCE of an export.")],
+    store: Store = HERE,
+) -> None:
+    """Take a source of Neuronpedia's exports into the atlas, and publish it."""
+    from atlas.exchange.from_neuronpedia import read_neuronpedia
+    from atlas.store.publish import publish as publish_bundles
+
+    folder = store / "bundles" / f"neuronpedia-{source.absolute().parent.name}-{source.name}"
+    bundle = read_neuronpedia(source, folder, datetime.now(UTC))
+    snapshot = publish_bundles(store, [bundle.path])
+    out.print(f"published as snapshot {snapshot.name}", markup=False)
 
 
 @cli.command()
@@ -407,6 +478,20 @@ def study(
     with Atlas.open(store) as atlas:
         page = atlas.study(bundle.run, limit=rows)
     _print(page, as_json, lambda: studies.show_study(out, page))
+
+
+@cli.command("export-sae")
+def export_sae(
+    id: Annotated[str, typer.Argument(help="The SAE, such as gpt2/5-att.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
+    store: Store = HERE,
+) -> None:
+    """Write an SAE's weights as SAELens reads them."""
+    from app.export_sae import export_sae as write
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        out.print(f"wrote {write(atlas, id, to)}", markup=False)
 
 
 @cli.command()

@@ -67,14 +67,19 @@ class Atlas:
     and StoreError when the store cannot be read.
     """
 
-    def __init__(self, reader: Reader, notes: Path | str) -> None:
+    def __init__(self, reader: Reader, notes: Path | str, *, read_only: bool = False) -> None:
         self._reader = reader
-        self._beside = Beside(notes)
+        self._beside = Beside(notes, read_only=read_only)
         self._explorers: dict[str | None, Explorer] = {}
 
     @classmethod
     def open(
-        cls, store: Path | str, snapshot: str | None = None, notes: str | None = None
+        cls,
+        store: Path | str,
+        snapshot: str | None = None,
+        notes: str | None = None,
+        *,
+        read_only: bool = False,
     ) -> "Atlas":
         """Open a store: its newest snapshot and those that follow, or one by name (`000003`).
 
@@ -82,11 +87,13 @@ class Atlas:
             store: the store's folder.
             snapshot: name of the one snapshot to serve; None for the newest.
             notes: URL of the notes' database; by default `notes.sqlite` in the store.
+            read_only: whether notes can only be read.
 
         Raises:
             StoreError: there is no atlas, or no such snapshot, or it cannot be served.
         """
-        return cls(open_store(Path(store), snapshot), notes or Path(store) / "notes.sqlite")
+        where = notes or Path(store) / "notes.sqlite"
+        return cls(open_store(Path(store), snapshot), where, read_only=read_only)
 
     def close(self) -> None:
         """End the processes and connections that were opened; the Atlas cannot be used again."""
@@ -132,6 +139,14 @@ class Atlas:
         here = snapshot in (None, now.snapshot.name)
         held._reader = Still(now) if here else open_store(self.store, snapshot)
         return held
+
+    def verify(self) -> None:
+        """Read every byte of the snapshot that answers; where one is wrong, serve an older one.
+
+        Raises:
+            StoreError: no older snapshot can be served in its place.
+        """
+        self._reader.verify()
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -352,7 +367,8 @@ class Atlas:
         """One page of the features that meet a query."""
         notes = self.written
         said = people.said(notes, query, self._beside.marks())
-        page = find.find(self.evidence, query, said)
+        wanted = self._beside.meaning.of(query.text) if query.by != "words" and query.text else ""
+        page = find.find(self.evidence, query, said, wanted)
         return people.titled_page(notes, page)
 
     def pairs(self, query: PairQuery) -> PairPage:

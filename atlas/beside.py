@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from atlas.meaning import Meaning
 from atlas.note_types import Marks
 from atlas.store import notes_tables
 from atlas.store.notes import Notes
@@ -17,11 +18,12 @@ _NO_NOTES = -2
 class Beside:
     """Opened once for an Atlas and all that are held from it; reading makes no file."""
 
-    def __init__(self, where: Path | str) -> None:
-        self._where = where
+    def __init__(self, where: Path | str, *, read_only: bool) -> None:
+        self._where, self._read_only = where, read_only
         self._lock = threading.RLock()
         self._notes: Notes | None = None
         self._sql: SqlService | None = None
+        self.meaning = Meaning()
         self._marks: tuple[int, Marks] = (0, Marks())
 
     @property
@@ -33,7 +35,7 @@ class Beside:
     def notes(self) -> Notes:
         """The notes, made where there are none. Raises StoreError."""
         with self._lock:
-            self._notes = self._notes or Notes.open(self._where)
+            self._notes = self._notes or Notes.open(self._where, read_only=self._read_only)
             return self._notes
 
     @property

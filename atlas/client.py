@@ -15,6 +15,7 @@ from atlas.ids import FeatureId, HeadId, Id, SaeId, is_name, parse_feature, pars
 from atlas.progress import Progress
 from atlas.prompt_types import Features, PromptSearch, RankBy
 from atlas.store.describe import TablePage
+from atlas.store.export import Table
 from atlas.store.recipes import Recipe
 from atlas.store.sql import Parameters as SqlParameters
 from atlas.store.sql_formats import from_arrow
@@ -142,6 +143,18 @@ class Client:
         """Fetch the safetensors file with the weights of an SAE into a new file."""
         with target.open("xb") as file:
             self._server.fetch(f"/saes/{_sae(name)}/weights", self._held, file)
+        return target
+
+    def export(self, name: str | SaeId, table: Table, target: Path) -> Path:
+        """Fetch one table of an SAE, whole, into a new Parquet file."""
+        with target.open("xb") as file:
+            self._server.fetch(f"/saes/{_sae(name)}/export/{table}", self._held, file)
+        return target
+
+    def export_neuronpedia(self, name: str | SaeId, target: Path) -> Path:
+        """Fetch an SAE in the layout of Neuronpedia's exports into a new tar file."""
+        with target.open("xb") as file:
+            self._server.fetch(f"/saes/{_sae(name)}/export/neuronpedia", self._held, file)
         return target
 
     def densities(self, name: str | SaeId) -> Bins:

@@ -365,6 +365,7 @@ class Head:
 
 
 HeadBy = Literal["measured", "weights"]
+SearchBy = Literal["both", "words", "meaning"]
 Sort = Literal[
     "relevance",
     "density",
@@ -384,6 +385,9 @@ class Query:
 
     text: str = ""
     """Words over labels, tokens, logits and notes; empty lists everything."""
+    by: SearchBy = "both"
+    """Whether words are looked for as they are written, for what they mean, or both, merged by
+    rank. Meaning needs an embedding model; without one the search is by words alone."""
     model: str | None = None
     sae: str | None = None
     layer: int | None = None
@@ -437,6 +441,10 @@ class Page:
     after: str
     """Mark to ask for the next page; empty on the last one."""
     snapshot: str
+    searched: tuple[str, ...] = ()
+    """Which searches took part: words, meaning, or both; none where no words were given."""
+    unsearched: str = ""
+    """Why the search by meaning took no part, where it was asked for."""
     facets: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     """Facet to (value, count), most frequent first: model, layer, sae, head (the top one), family,
     role, tag and method, each a filter of `Query`, and score (of titles, in tenths from 0.5)."""

@@ -91,6 +91,12 @@ class SaePart(_Part):
     """Name of this set of SAEs; part of every id."""
     layers: tuple[int, ...] = ()
     """Layers to train on, counted from 0."""
+    source: str | None = None
+    """Published SAEs to take instead of training: a folder, or owner/repository of the hub, in
+    SAELens' layout or that of Kissane et al."""
+    value_bias: Literal["auto", "kept", "folded"] = "auto"
+    """Whether those SAEs were trained on z as models give it (kept) or on z of weights that
+    TransformerLens had processed (folded); auto goes by the layout and what its files say."""
     objective: Literal["batchtopk", "topk", "jumprelu", "relu"] = "batchtopk"
     """batchtopk, topk, jumprelu, or relu with an L1 penalty and resampling as in the paper."""
     d_sae: Count = 4608
@@ -114,6 +120,12 @@ class SaePart(_Part):
             raise ValueError(f"k = {self.k} is larger than d_sae = {self.d_sae}")
         if len(set(self.layers)) != len(self.layers):
             raise ValueError(f"layers {list(self.layers)} name a layer twice")
+        if self.source is not None:
+            for name in ("objective", "d_sae", "k", *_ONLY_FOR):
+                if getattr(self, name) != _default(type(self), name):
+                    raise ValueError(f"{name} has no effect with source: nothing is trained")
+        elif self.value_bias != "auto":
+            raise ValueError("value_bias has no effect without source")
         for name, kind in _ONLY_FOR.items():
             if self.objective != kind and getattr(self, name) != _default(type(self), name):
                 raise ValueError(f"{name} has no effect with objective {self.objective!r}")

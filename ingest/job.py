@@ -30,6 +30,7 @@ from ingest import run
 from ingest.config import Job
 from ingest.corpus import Corpus
 from ingest.engine import open_engine
+from ingest.imported import measure_limits, read_saes
 from ingest.mine.evidence import write_evidence
 from ingest.mine.passes import Mining
 from ingest.mine.units import exact, load_model
@@ -44,9 +45,9 @@ class Fitted(NamedTuple):
 
     saes: dict[int, Sae]
     limits: torch.Tensor  # [layer], sink norms
-    dead_share: list[float]
-    dead_window: int
     tokens: int
+    dead_share: list[float] | None = None  # None for SAEs that were not trained here
+    dead_window: int = 0
 
 
 def run_id(job: Job) -> str:
@@ -79,7 +80,7 @@ def _stages(job: Job, work: Work, seconds: Callable[[], float]) -> Bundle:
     model = _load(job)
     work.reporter.advance(1)
     corpus = _corpus(job, work, model)
-    fitted = _train(job, work, model, corpus)
+    fitted = (_train if job.sae.source is None else _import)(job, work, model, corpus)
     evaluated = _evaluate(job, work, model, corpus, fitted)
     names = {layer: SaeId(model.info.id, layer, job.sae.set) for layer in job.sae.layers}
     _write_weights(work, fitted, names)
@@ -133,7 +134,8 @@ def build_corpus(job: Job, model: LanguageModel) -> Corpus:
     if job.corpus.bos == "model" and bos is None:
         raise CorpusError(f"model {model.info.id} has no start token", "set corpus.bos = 'none'")
     # A tenth more: start tokens and sinks are not trained on, last batches not filled.
-    unique = math.ceil(1.1 * job.train.tokens / job.train.repeats)
+    trained = 1 if job.sae.source else job.train.tokens
+    unique = math.ceil(1.1 * trained / job.train.repeats)
     wanted = (job.evaluate.tokens, job.mine.tokens, unique)
     documents = corpora.read(job.corpus)
     return corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted)
@@ -182,8 +184,17 @@ def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted
     assert stream.limits is not None
     saes_by_layer = dict(zip(layers, trained.saes, strict=True))
     return Fitted(
-        saes_by_layer, stream.limits, trained.dead_share, trained.dead_window, trained.tokens
+        saes_by_layer, stream.limits, trained.tokens, trained.dead_share, trained.dead_window
     )
+
+
+def _import(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted:
+    layers, text = job.sae.layers, corpus.evaluate
+    work.reporter.stage("import", len(layers), "SAEs")
+    found = read_saes(job.sae, model)
+    limits = measure_limits(model, text, layers, job.positions, job.model.batch_contexts)
+    work.reporter.advance(len(layers))
+    return Fitted(found, limits, 0)
 
 
 def _evaluate(
@@ -227,8 +238,11 @@ def _write_saes(
     weights = sha256_file(work.folder / WEIGHTS)
     rows = []
     sinks = fitted.limits.tolist()
-    for layer, dead, sink in zip(job.sae.layers, fitted.dead_share, sinks, strict=True):
+    for index, (layer, sink) in enumerate(zip(job.sae.layers, sinks, strict=True)):
         one, sae = evaluated.alone[layer], fitted.saes[layer]
+        trained = {}
+        if fitted.dead_share is not None:
+            trained = {"dead_share": fitted.dead_share[index], "dead_window": fitted.dead_window}
         rows.append(
             {
                 "id": str(names[layer]),
@@ -241,8 +255,7 @@ def _write_saes(
                 "d_sae": sae.d_sae,
                 "run": work.run,
                 **one.to_columns(),
-                "dead_share": dead,
-                "dead_window": fitted.dead_window,
+                **trained,
                 "sink_norm": sink if math.isfinite(sink) else None,
                 "weights": WEIGHTS,
                 "weights_sha256": weights,

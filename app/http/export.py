@@ -1,8 +1,11 @@
 """The addresses that give an SAE away in bulk: its tables, streamed."""
 
 import io
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path as FilePath
+from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 import pyarrow.parquet as pq
@@ -11,7 +14,9 @@ from starlette.responses import Response, StreamingResponse
 
 from app.http.answer import OfEvidence
 from app.http.document import answers
-from atlas import wire
+from atlas.api import Atlas
+from atlas.exchange.neuronpedia import write_neuronpedia
+from atlas.exchange.tables import lines
 from atlas.ids import SaeId
 from atlas.store.export import Rows, Table
 
@@ -21,6 +26,8 @@ _MEDIA: dict[Form, str] = {
     "parquet": "application/vnd.apache.parquet",
     "jsonl": "application/x-ndjson",
 }
+_TAR = "application/x-tar"
+_WHOLE = ("weights", "export/neuronpedia")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,8 @@ class Exports:
     """Table to its address; add format=jsonl for lines of JSON in place of Parquet."""
     weights: str
     """Address of the safetensors file."""
+    neuronpedia: str
+    """Address of a tar file in the layout of Neuronpedia's public exports."""
 
 
 @router.get("/saes/{model}/{sae}/export", responses=answers(Exports))
@@ -40,7 +49,28 @@ def exports(model: str, sae: str, asked: OfEvidence) -> Response:
     found = asked.atlas.sae(f"{model}/{sae}").id
     held = f"?snapshot={asked.atlas.snapshot.name}"
     tables = {name: f"/saes/{found}/export/{name}{held}" for name in get_args(Table)}
-    return asked.answer(Exports(found, tables, f"/saes/{found}/weights{held}"))
+    weights, source = (f"/saes/{found}/{name}{held}" for name in _WHOLE)
+    return asked.answer(Exports(found, tables, weights, source))
+
+
+@router.get("/saes/{model}/{sae}/export/neuronpedia", responses=answers(_TAR))
+def export_neuronpedia(model: str, sae: str, asked: OfEvidence) -> Response:
+    """The SAE in the layout of Neuronpedia's public exports, as a tar file."""
+    name = str(asked.atlas.sae(f"{model}/{sae}").id)
+    headers = asked.headers | {"Content-Encoding": "identity"}  # its files are compressed already
+    headers["Content-Disposition"] = f'attachment; filename="{name.replace("/", "_")}.tar"'
+    return StreamingResponse(_tar(asked.atlas, name), 200, headers, _TAR)
+
+
+def _tar(atlas: Atlas, sae: str) -> Iterator[bytes]:
+    """A tar file in pieces, file by file; what it is made from goes with it."""
+    with TemporaryDirectory(prefix="atlas-export-") as folder:
+        source, out = write_neuronpedia(atlas, sae, FilePath(folder)), _Pieces()
+        with tarfile.open(fileobj=out, mode="w|") as tar:
+            for path in sorted(source.rglob("*")):
+                tar.add(path, path.relative_to(folder).as_posix(), recursive=False)
+                yield out.take()
+        yield out.take()
 
 
 @router.get(
@@ -62,7 +92,7 @@ def export_table(
 
 def _lines(rows: Rows) -> Iterator[bytes]:
     for batch in rows.batches:
-        yield "".join(f"{wire.dumps(row)}\n" for row in batch.to_pylist()).encode()
+        yield "".join(lines(iter([batch]))).encode()
 
 
 def _parquet(rows: Rows) -> Iterator[bytes]:

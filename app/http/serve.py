@@ -35,6 +35,7 @@ def serve(
     """
     settings = checked(host, settings or Settings())
     with Atlas.open(store, notes=notes) as atlas:
+        atlas.verify()
         uvicorn.run(
             make_app(atlas, settings), host=host, port=port, log_level="warning", access_log=False,
             server_header=False,

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.web import url
 from app.web.views import (
+    basket,
     collections,
     compare,
     feature,
@@ -20,10 +21,12 @@ from app.web.views import (
     notes,
     pairs,
     prompt,
+    review,
     runs,
     sae,
     search,
     sql,
+    studies,
 )
 from app.web.widgets import here
 from app.web.widgets.frame import show_foot, show_frame, show_newer, tell_browser, told
@@ -36,6 +39,9 @@ from atlas.errors import AtlasError
 VIEWS: dict[str, tuple[str, Callable[[Atlas], None]]] = {
     "": ("feature-atlas", home.render),
     "search": ("Search", search.render),
+    "basket": ("Basket", basket.render),
+    "review": ("Review", review.render),
+    "studies": ("Studies", studies.render),
     "feature": ("Feature", feature.render),
     "head": ("Head", head.render),
     "heads": ("Heads", heads.render),
@@ -60,18 +66,20 @@ class Settings:
     """URL of the notes' database; None for the store's own."""
     api: str | None = None
     """Where the query API answers; None where it is not served."""
+    read_only: bool = False
+    """Whether notes can only be read."""
 
 
 @st.cache_resource(show_spinner=False)
-def opened(store: str, notes: str | None) -> Atlas:
+def opened(store: str, notes: str | None, read_only: bool) -> Atlas:
     """One handle per store, shared by all sessions."""
-    return Atlas.open(store, notes=notes)
+    return Atlas.open(store, notes=notes, read_only=read_only)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def held(store: str, notes: str | None, snapshot: str) -> Atlas:
+def held(store: str, notes: str | None, read_only: bool, snapshot: str) -> Atlas:
     """The same, held at one snapshot: what one page shows is of one state."""
-    return opened(store, notes).at(snapshot)
+    return opened(store, notes, read_only).at(snapshot)
 
 
 def show_page(name: str, settings: Settings) -> None:
@@ -79,7 +87,7 @@ def show_page(name: str, settings: Settings) -> None:
     st.set_page_config(page_title=_title(name), page_icon="🗺️", layout="wide")
     here.arrive(name)
     bar, given = st.container(), here.parameters()
-    where = settings.store, settings.notes
+    where = settings.store, settings.notes, settings.read_only
     newest = told(lambda: opened(*where).snapshot.name)
     atlas = None
     if newest is not None:
@@ -121,6 +129,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--store", required=True, help="the store's folder")
     parser.add_argument("--notes", help="URL of the notes' database")
     parser.add_argument("--api", help="where the query API answers")
+    parser.add_argument("--read-only", action="store_true", help="notes can only be read")
     settings = Settings(**vars(parser.parse_args(arguments)))
     pages = [
         st.Page(_view(name, settings), title=title, url_path=name, default=name == "")

@@ -31,6 +31,8 @@ def command(
     port: int = 8501,
     notes: str | None = None,
     api: str | None = None,
+    *,
+    read_only: bool = False,
 ) -> list[str]:
     """The command that serves the web app of a store until it is stopped.
 
@@ -40,11 +42,13 @@ def command(
         port: port to listen on.
         notes: URL of the notes' database; None for the store's own.
         api: where the query API answers, for links to JSON; None where it is not served.
+        read_only: whether notes can only be read.
     """
     settings = {**_QUIET, **_THEME, "server.address": host, "server.port": str(port)}
     flags = [f"--{name}={value}" for name, value in settings.items()]
     own = ["--store", str(store)]
     own += ["--notes", notes] if notes else []
     own += ["--api", api] if api else []
+    own += ["--read-only"] if read_only else []
     main = str(Path(__file__).with_name("main.py"))
     return [sys.executable, "-m", "streamlit", "run", main, *flags, "--", *own]

@@ -14,11 +14,14 @@ from urllib.parse import parse_qs, urlencode
 from app.web.trail import Trail, parse_trail
 from atlas.errors import AtlasError, QueryError
 from atlas.ids import FeatureId, HeadId, Id, ModelId, SaeId, parse_feature, parse_head, parse_sae
+from atlas.ids import parse as parse_id
+from atlas.label_types import ReviewReason
 from atlas.types import HeadBy, PairQuery, Query
 
 SNAPSHOT = "snapshot"
 """The parameter of every page that names the snapshot it shows."""
 _SNAPSHOT = re.compile(r"\d{6,}")
+_MOST_IDS = 200
 _PREFIX = "p_"
 """Begins the names of a query's own parameters."""
 
@@ -85,6 +88,9 @@ class AtSql:
     query: str = ""
     p: dict[str, str] = field(default_factory=dict)
     """Its named parameters, in a URL as `p_layer=5`."""
+    x: str = ""
+    y: str = ""
+    """Columns of the chart; none while `y` is empty."""
 
 
 How = Literal["", "zero", "mean", "resample", "set", "scale"]
@@ -138,15 +144,58 @@ class AtCollection:
     id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AtSearch(Query):
+    """A search, and how its results are drawn."""
+
+    view: Literal["cards", "table"] = "cards"
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Several ids, as `gpt2/L5H1,gpt2/5-att-kk/123` in a URL."""
+
+    names: tuple[Id, ...] = ()
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.names))
+
+
+@dataclass(frozen=True, slots=True)
+class AtBasket:
+    """What a reader chose."""
+
+    ids: Ids = Ids()
+
+
+@dataclass(frozen=True, slots=True)
+class AtReview:
+    """Features that wait for a person."""
+
+    reason: ReviewReason | None = None
+    sae: SaeId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AtStudies:
+    """All studies, or one by its name or its run's."""
+
+    study: str | None = None
+    model: str | None = None
+
+
 Place = (
-    AtHome | AtJump | AtFeature | AtHead | AtHeads | AtSae | AtCompare | AtPrompt | AtSql
-    | AtRuns | AtNotes | AtCollection | Query | PairQuery
+    AtHome | AtBasket | AtReview | AtStudies | AtJump | AtFeature | AtHead | AtHeads | AtSae
+    | AtCompare | AtPrompt | AtSql | AtRuns | AtNotes | AtCollection | Query | PairQuery
 )  # fmt: skip
 P = TypeVar("P")
 
 PAGES: dict[str, type] = {
     "": AtHome,
-    "search": Query,
+    "search": AtSearch,
+    "basket": AtBasket,
+    "review": AtReview,
+    "studies": AtStudies,
     "pairs": PairQuery,
     "feature": AtFeature,
     "head": AtHead,
@@ -161,7 +210,7 @@ PAGES: dict[str, type] = {
     "jump": AtJump,
 }
 """Page, as it stands in the URL, to its parameters."""
-_NAMES = {kind: name for name, kind in PAGES.items()}
+_NAMES = {kind: name for name, kind in PAGES.items()} | {Query: "search"}
 
 
 def link(place: Place, snapshot: str | None = None) -> str:
@@ -254,6 +303,9 @@ def json_of(place: Place, snapshot: str) -> str | None:
             path = f"heads/{model}"
         case AtRuns(id=run):
             path = f"runs/{run}" if run else "runs"
+        case AtSearch():
+            kept = {one.name: getattr(place, one.name) for one in fields(Query)}
+            return link(Query(**kept), snapshot)
         case Query() | PairQuery():
             return link(place, snapshot)
         case _:
@@ -298,6 +350,13 @@ def _value(name: str, kind: Any, text: str) -> Any:
         raise QueryError(f"{name} is {_short(text)!r}", f"it must be {what}") from error
 
 
+def _ids(text: str) -> Ids:
+    names = tuple(dict.fromkeys(parse_id(one) for one in text.split(",") if one))
+    if len(names) > _MOST_IDS:
+        raise QueryError(f"{len(names)} ids", f"at most {_MOST_IDS} fit in a URL")
+    return Ids(names)
+
+
 def _whole(text: str) -> int:
     if not re.fullmatch(r"\d{1,12}", text):
         raise ValueError(text)
@@ -325,6 +384,7 @@ _READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     HeadId: (parse_head, "a head"),
     SaeId: (parse_sae, "an SAE"),
     Trail: (parse_trail, "a trail"),
+    Ids: (_ids, "ids"),
 }
 
 

@@ -71,7 +71,7 @@ def decode(sae: Sae, acts: Tensor) -> Tensor:
 
 
 def shifted(sae: Sae, offset: Tensor) -> Sae:
-    """The same SAE for inputs larger by `offset` `[d_in]`: same activations, z_hat moves."""
+    """The same SAE for inputs that are larger by `offset` `[d_in]`; activations stay."""
     return sae._replace(b_enc=sae.b_enc - sae.w_enc @ offset, b_dec=sae.b_dec + offset)
 
 

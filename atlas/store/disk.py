@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+from atlas.bundle import sha256_file
 from atlas.errors import StoreError
 from atlas.store import search, snapshots
 
@@ -21,6 +22,8 @@ def seal(draft: Path) -> None:
     files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
     sizes = {str(path.relative_to(draft)): path.stat().st_size for path in files}
     (draft / snapshots.SIZES).write_text(json.dumps(sizes, indent=1))
+    hashes = {name: sha256_file(draft / name) for name in sizes}
+    (draft / snapshots.HASHES).write_text(json.dumps(hashes, indent=1))
     for path in draft.rglob("*"):
         if path.is_file():
             sync(path)

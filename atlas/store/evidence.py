@@ -4,11 +4,12 @@ Nothing here changes after a snapshot is opened, so one `Evidence` serves any nu
 every query runs on a cursor of its own.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -21,6 +22,7 @@ from atlas.store.describe import TablePage, describe
 from atlas.store.search import Index
 from atlas.types import Context, FeatureRow, Model, Run, Sae, Snapshot, Stats
 
+T = TypeVar("T")
 Key = tuple[int, int]
 """SAE number in this snapshot and feature index."""
 
@@ -46,7 +48,11 @@ class Evidence:
         self.snapshot = snapshot
         self.refused = tuple(refused)
         """Newer snapshots that are on disk and cannot be served."""
+        self.damage: StoreError | None = None
+        """What was found damaged while reading; then this snapshot is to be left."""
         self._con = con
+        self._kept: dict[str, Any] = {}
+        self._keeping = threading.Lock()
         self._vocabs: dict[str, vocabulary.Vocab] = {}
         self.index = Index(snapshot.path / snapshots.SEARCH)
 
@@ -81,10 +87,21 @@ class Evidence:
         try:
             yield
         except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException) as error:
-            raise StoreError(
+            told = StoreError(
                 f"snapshot {self.snapshot.name} cannot be read: {str(error).splitlines()[0]}",
                 "remove it, or restore it from a backup; older snapshots are still there",
-            ) from error
+            )
+            if not isinstance(error, duckdb.OutOfMemoryException):
+                self.damage = told
+            raise told from error
+
+    def kept(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` gives, made once for this snapshot and then kept in memory."""
+        with self._keeping:
+            if name not in self._kept:
+                self._kept[name] = make()
+            found: T = self._kept[name]
+            return found
 
     def describe(self) -> tuple[TablePage, ...]:
         """Every table that SQL sees, evidence and notes, with a sentence per column."""

@@ -13,11 +13,12 @@ import pyarrow as pa
 from atlas.errors import NotFound, QueryError
 from atlas.ids import HeadId
 from atlas.note_types import ROLES
-from atlas.store import cursor, facets, words
+from atlas.store import cursor, facets, meaning, words
 from atlas.store.evidence import Evidence, Key
 from atlas.store.facets import HUMAN, NOBODY, Said
+from atlas.store.meaning import Wanted
 from atlas.store.search import Matches
-from atlas.types import Hit, Page, Query, Sae, Sort
+from atlas.types import Hit, Page, Query, Sae, SearchBy, Sort
 
 MAX_LIMIT = 500
 
@@ -71,7 +72,7 @@ class _Plan:
     tables: dict[str, pa.Table]
 
 
-def find(evidence: Evidence, query: Query, said: Said = NOBODY) -> Page:
+def find(evidence: Evidence, query: Query, said: Said = NOBODY, wanted: Wanted | str = "") -> Page:
     """One page of the features that meet a query.
 
     Without words, relevance lists by id. Features that people's words match come before those
@@ -81,6 +82,7 @@ def find(evidence: Evidence, query: Query, said: Said = NOBODY) -> Page:
         evidence: the snapshot to search.
         query: words, filters, order and page.
         said: what the notes know; needed when the query asks for a tag, a role or a person's title.
+        wanted: what the words mean as a vector, or why there is none.
 
     Raises:
         QueryError: a setting is out of range, or `after` belongs to another query or snapshot.
@@ -88,8 +90,11 @@ def find(evidence: Evidence, query: Query, said: Said = NOBODY) -> Page:
     """
     check(query)
     clauses = words.parse(query.text)
-    mark = cursor.read(query, evidence.snapshot.name)
-    plan = _plan(evidence, query, clauses, said)
+    near = _nearest(evidence, query, clauses, wanted)
+    searched = _searched(query, clauses, near)
+    state = " ".join((evidence.snapshot.name, *searched))
+    mark = cursor.read(query, state)
+    plan = _plan(evidence, query, clauses, said, near)
     last, place, feature = mark or (None, None, None)
     page = {"last": last, "place": place, "feature": feature, "limit": query.limit}
     found = evidence.query(plan.match + _PAGE, plan.tables, **plan.values, **page)
@@ -97,12 +102,36 @@ def find(evidence: Evidence, query: Query, said: Said = NOBODY) -> Page:
     after = ""
     if len(found) > query.limit:
         end = shown[-1]
-        after = cursor.write(
-            cursor.Mark(end["value"], end["place"], end["feature"]), query, evidence.snapshot.name
-        )
+        after = cursor.write(cursor.Mark(end["value"], end["place"], end["feature"]), query, state)
     total, counts = facets.count(evidence, plan.match, plan.tables, plan.values, said)
-    hits = _hits(evidence, shown, clauses, said)
-    return Page(hits, total, after, evidence.snapshot.name, counts)
+    hits = _hits(evidence, shown, clauses, said, near)
+    reason = near if isinstance(near, str) else ""
+    return Page(hits, total, after, evidence.snapshot.name, searched, reason, counts)
+
+
+def _nearest(
+    evidence: Evidence, query: Query, clauses: tuple[words.Clause, ...], wanted: Wanted | str
+) -> Matches | str:
+    """Features for their meaning; or why there are none, empty where they are not asked for."""
+    if query.by == "words" or all(one.how in ("token", "prefix") for one in clauses):
+        return ""
+    if isinstance(wanted, str):
+        return wanted
+    places = chosen_saes(evidence, query.model, query.sae, query.layer, query.head)
+    try:
+        return meaning.nearest(evidence, wanted, list(places))
+    except NotFound as error:
+        return str(error)
+
+
+def _searched(
+    query: Query, clauses: tuple[words.Clause, ...], near: Matches | str
+) -> tuple[str, ...]:
+    if not clauses:
+        return ()
+    if isinstance(near, str):
+        return ("words",)
+    return ("meaning",) if query.by == "meaning" else ("words", "meaning")
 
 
 def check(query: Query) -> None:
@@ -111,6 +140,8 @@ def check(query: Query) -> None:
         raise QueryError(f"unknown sort {query.sort!r}", f"known: {', '.join(get_args(Sort))}")
     if not 1 <= query.limit <= MAX_LIMIT:
         raise QueryError(f"limit is {query.limit}", f"it may be 1 to {MAX_LIMIT}")
+    if query.by not in get_args(SearchBy):
+        raise QueryError(f"unknown search {query.by!r}", f"known: {', '.join(get_args(SearchBy))}")
     if query.head_by not in _SHARE:
         raise QueryError(f"unknown head_by {query.head_by!r}", "known: measured, weights")
     if query.role is not None and query.role not in ROLES:
@@ -151,9 +182,15 @@ def chosen_saes(
     return {one.number: place for place, one in enumerate(evidence.saes) if stays(one)}
 
 
-def _plan(evidence: Evidence, query: Query, clauses: tuple[words.Clause, ...], said: Said) -> _Plan:
+def _plan(
+    evidence: Evidence,
+    query: Query,
+    clauses: tuple[words.Clause, ...],
+    said: Said,
+    near: Matches | str,
+) -> _Plan:
     places = chosen_saes(evidence, query.model, query.sae, query.layer, query.head)
-    candidates = _candidates(evidence, query, clauses, said)
+    candidates = _candidates(evidence, query, clauses, said, near)
     top_head, share = _SHARE[query.head_by]
     joins, conditions = [], []
     values: dict[str, Any] = {
@@ -207,26 +244,34 @@ def _role_heads(evidence: Evidence, heads: Collection[HeadId]) -> dict[str, list
 
 
 def _candidates(
-    evidence: Evidence, query: Query, clauses: tuple[words.Clause, ...], said: Said
+    evidence: Evidence,
+    query: Query,
+    clauses: tuple[words.Clause, ...],
+    said: Said,
+    near: Matches | str,
 ) -> pa.Table | None:
     """Features that the words and people's notes leave, with their score; None for all."""
     allowed = _allowed(evidence, query, said)
     if not clauses:
         return None if allowed is None else _table(dict.fromkeys(allowed, 0.0))
-    matches = evidence.index.match(clauses)
+    matches = _matches(evidence, query, clauses, near)
     spoken = facets.keys(evidence, said.reasons)
     if allowed is None and not spoken:
         return _arrow(matches)
-    found = dict(
-        zip(
-            zip(matches.sae.tolist(), matches.feature.tolist(), strict=True),
-            matches.score.tolist(),
-            strict=True,
-        )
-    )
+    found = matches.by_key()
     above = float(matches.score.max(initial=0.0)) + 1.0
     found |= {key: found.get(key, 0.0) + above for key in spoken}
     return _table(found if allowed is None else {k: s for k, s in found.items() if k in allowed})
+
+
+def _matches(
+    evidence: Evidence, query: Query, clauses: tuple[words.Clause, ...], near: Matches | str
+) -> Matches:
+    if isinstance(near, str):
+        return evidence.index.match(clauses)
+    if query.by == "meaning":
+        return near
+    return meaning.fuse(evidence.index.match(clauses), near)
 
 
 def _allowed(evidence: Evidence, query: Query, said: Said) -> set[Key] | None:
@@ -258,14 +303,17 @@ def _hits(
     found: list[dict[str, Any]],
     clauses: tuple[words.Clause, ...],
     said: Said,
+    near: Matches | str,
 ) -> tuple[Hit, ...]:
     keys = [(row["sae"], row["feature"]) for row in found]
     cards = evidence.rows_of(keys)
     if not clauses:
         return tuple(Hit(card, 0.0, ()) for card in cards)
-    spoken = said.reasons
+    cosines = {} if isinstance(near, str) else near.by_key()
     hits = []
     for row, card, why in zip(found, cards, evidence.index.reasons(keys, clauses), strict=True):
-        own = (spoken[card.id],) if card.id in spoken else ()
-        hits.append(Hit(card, row["score"], own + why))
+        own = [said.reasons[card.id]] if card.id in said.reasons else []
+        cosine = cosines.get((row["sae"], row["feature"]))
+        like = [] if cosine is None else [f"meaning: {cosine:.2f} like the label"]
+        hits.append(Hit(card, row["score"], (*own, *why, *like)))
     return tuple(hits)

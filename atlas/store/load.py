@@ -383,6 +383,7 @@ def sweep(con: duckdb.DuckDBPyConnection) -> None:
         f"SELECT run FROM {table}" for table in ("sae", "context", "bundle", *STUDIED)
     )
     con.execute(f"DELETE FROM run WHERE id NOT IN ({runs})")
+    con.execute("DELETE FROM joint_evaluation WHERE run NOT IN (SELECT id FROM run)")
 
 
 assert set(_ORDER) | set(_OF_MODEL) | set(_OF_RUN) | {"sae"} == set(TABLES)

@@ -56,8 +56,11 @@ class Notes:
         engine: Engine,
         now: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = random_id,
+        *,
+        read_only: bool = False,
     ) -> None:
         self._engine, self._now, self._new_id = engine, now, new_id
+        self._read_only = read_only
 
     @classmethod
     def open(
@@ -67,6 +70,7 @@ class Notes:
         new_id: Callable[[], str] = random_id,
         *,
         upgrade: bool = False,
+        read_only: bool = False,
     ) -> "Notes":
         """The notes in a SQLite file or at a PostgreSQL URL, made when there are none.
 
@@ -76,7 +80,7 @@ class Notes:
         Raises:
             StoreError: they are damaged, of another version, or cannot be reached.
         """
-        return cls(open_engine(where, upgrade=upgrade), now, new_id)
+        return cls(open_engine(where, upgrade=upgrade), now, new_id, read_only=read_only)
 
     def close(self) -> None:
         """Give back all connections."""
@@ -257,6 +261,11 @@ class Notes:
         with self._reading() as session:
             return notes_read.about(session, target, limit)
 
+    def contradictions(self) -> tuple[str, ...]:
+        """Ids of notes that are not what their history made them: somebody changed the file."""
+        with self._reading() as session:
+            return notes_read.contradictions(session)
+
     # Exchange
 
     def stamp(self) -> int:
@@ -292,6 +301,8 @@ class Notes:
     @contextmanager
     def _writing(self) -> Iterator[Session]:
         """One transaction that no other writer's overlaps; committed when the block ends well."""
+        if self._read_only:
+            raise NotesError("notes are only read here", "write them where the server lets you")
         with (
             translated(self._engine.url),
             Session(writer(self._engine)) as session,

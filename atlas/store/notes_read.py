@@ -25,7 +25,7 @@ from atlas.note_types import (
     TagUse,
     Vote,
 )
-from atlas.store.notes_check import folded
+from atlas.store.notes_check import folded, state
 from atlas.store.notes_rows import change_of, content_of, kind_of, note_of
 from atlas.store.notes_schema import (
     ROWS,
@@ -147,6 +147,18 @@ def history(session: Session, note_id: str) -> tuple[Change, ...]:
     if not changes:
         raise NotFound(f"no note {note_id[:80]!r}", "copy the id from a page or an export")
     return changes
+
+
+def contradictions(session: Session) -> tuple[str, ...]:
+    """Ids of notes that are not what the last change of their history made them."""
+    latest = select(NoteRow, HistoryRow.after).outerjoin(
+        HistoryRow, (HistoryRow.note == NoteRow.id) & (HistoryRow.version == NoteRow.version)
+    )
+    found = (
+        (row.id, None if row.deleted else state(content_of(row)), after)
+        for row, after in session.execute(latest)
+    )
+    return tuple(sorted(note for note, is_now, after in found if is_now != after))
 
 
 def recent(session: Session, limit: int, before: int | None) -> tuple[Change, ...]:

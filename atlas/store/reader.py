@@ -3,6 +3,7 @@
 import threading
 from pathlib import Path
 
+from atlas.errors import StoreError
 from atlas.store import snapshots
 from atlas.store.evidence import Evidence
 
@@ -10,6 +11,7 @@ from atlas.store.evidence import Evidence
 class Reader:
     """Gives the newest snapshot, or always the one it was opened with.
 
+    A snapshot that turns out to be damaged when it is read is left for the one before it.
     Whoever got an `Evidence` keeps it as long as needed; the next call may give a newer one.
     """
 
@@ -18,6 +20,7 @@ class Reader:
         self._pinned = pinned is not None
         self._lock = threading.Lock()
         self._seen = max(snapshots.numbers(store), default=0)
+        self._bad: dict[int, StoreError] = {}
         if pinned is None:
             snapshot, con, refused = snapshots.open_newest(store)
         else:
@@ -31,16 +34,30 @@ class Reader:
             StoreError: no snapshot of the store can be served any more.
         """
         newest = max(snapshots.numbers(self.store), default=self._seen)
-        if self._pinned or newest == self._seen:
+        if self._pinned or (newest == self._seen and self._evidence.damage is None):
             return self._evidence
         with self._lock:
-            if newest != self._seen:
+            if newest != self._seen or self._evidence.damage is not None:
                 self._evidence = self._newest()
                 self._seen = newest
         return self._evidence
 
+    def verify(self) -> None:
+        """Read every byte of the snapshot that answers; a damaged one is not served from then on.
+
+        Raises:
+            StoreError: no older snapshot can be served in its place.
+        """
+        try:
+            snapshots.verify(self.store, self._evidence.snapshot.number)
+        except StoreError as error:
+            self._evidence.damage = error
+            self.now()
+
     def _newest(self) -> Evidence:
-        snapshot, con, refused = snapshots.open_newest(self.store)
+        if self._evidence.damage is not None:
+            self._bad[self._evidence.snapshot.number] = self._evidence.damage
+        snapshot, con, refused = snapshots.open_newest(self.store, self._bad)
         if snapshot.number == self._evidence.snapshot.number:
             con.close()
             self._evidence.refused = refused

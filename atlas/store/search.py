@@ -41,7 +41,12 @@ class Matches(NamedTuple):
 
     sae: npt.NDArray[np.int64]  # [match]
     feature: npt.NDArray[np.int64]  # [match]
-    score: npt.NDArray[np.float64]  # [match], BM25
+    score: npt.NDArray[np.float64]  # [match], BM25 or a cosine
+
+    def by_key(self) -> dict[tuple[int, int], float]:
+        """Scores by (SAE number, feature)."""
+        keys = zip(self.sae.tolist(), self.feature.tolist(), strict=True)
+        return dict(zip(keys, self.score.tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Published snapshots on disk: their names, which of them can be served, how they are opened.
 
-Layout of a store: `snapshots/000001/` with `evidence.duckdb`, `search/` and `sizes.json`;
+Layout of a store: `snapshots/000001/` with `evidence.duckdb`, `search/`, `sizes.json` and
+`sha256.json`;
 `weights/` with one file per run, named by its hash; `bundles/` where runs write. A snapshot's name
 is never used twice, because DuckDB keeps opened files by path inside a process.
 """
@@ -8,15 +9,18 @@ is never used twice, because DuckDB keeps opened files by path inside a process.
 import json
 import os
 import re
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
 import platformdirs
 
+from atlas.bundle import sha256_file
 from atlas.errors import StoreError
 from atlas.store import schema
 from atlas.types import Snapshot
@@ -25,7 +29,10 @@ DATABASE = "evidence.duckdb"
 SEARCH = "search"
 SIZES = "sizes.json"
 """Bytes of every file of a snapshot: DuckDB opens a file that has lost its end."""
+HASHES = "sha256.json"
+"""SHA-256 of every file of a snapshot: a byte that turns in the middle shows only when read."""
 _NAME = re.compile(r"\d{6,}")
+_AGAIN = "remove the folder and publish the bundles again"
 _EMPTY = "run `atlas demo` or `atlas publish`"
 
 
@@ -132,9 +139,13 @@ def open_named(store: Path, name: str) -> tuple[Snapshot, duckdb.DuckDBPyConnect
 
 
 def open_newest(
-    store: Path,
+    store: Path, bad: Mapping[int, StoreError] = MappingProxyType({})
 ) -> tuple[Snapshot, duckdb.DuckDBPyConnection, tuple[Refused, ...]]:
     """Open the newest snapshot that can be served, and name the newer ones that cannot.
+
+    Args:
+        store: the store's folder.
+        bad: snapshots by number that were found damaged, with what was found.
 
     Raises:
         StoreError: there is no snapshot, or none that can be served; every reason is named.
@@ -142,6 +153,8 @@ def open_newest(
     refused: list[Refused] = []
     for number in numbers(store):
         try:
+            if number in bad:
+                raise bad[number]
             snapshot, con = open_number(store, number)
         except StoreError as error:
             refused.append(Refused(f"{number:06d}", error))
@@ -173,7 +186,7 @@ def _check_files(store: Path, path: Path) -> None:
         raise StoreError(
             f"snapshot {path.name} has a {DATABASE}.wal beside it: it was written to after it was"
             " published",
-            "remove the folder and publish the bundles again",
+            _AGAIN,
         )
     try:
         sizes: dict[str, int] = json.loads((path / SIZES).read_text())
@@ -183,12 +196,35 @@ def _check_files(store: Path, path: Path) -> None:
     if wrong:
         raise StoreError(
             f"snapshot {path.name}: {wrong[0]} has not the size that was published",
-            "remove the folder and publish the bundles again",
+            _AGAIN,
+        )
+
+
+def verify(store: Path, number: int) -> None:
+    """Read every byte of a snapshot and compare it with what was published.
+
+    Raises:
+        StoreError: names the first file that is another, or a snapshot that has no checksums.
+    """
+    path = path_of(store, number)
+    _check_files(store, path)
+    try:
+        hashes: dict[str, str] = json.loads((path / HASHES).read_text())
+        wrong = [name for name, known in hashes.items() if sha256_file(path / name) != known]
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"snapshot {path.name} was published without checksums", "publish once more"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if wrong:
+        raise StoreError(
+            f"snapshot {path.name}: {wrong[0]} has other bytes than were published", _AGAIN
         )
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:
     return StoreError(
         f"snapshot {path.name} cannot be opened: {str(error).splitlines()[0]}",
-        "remove the folder and publish the bundles again",
+        _AGAIN,
     )

@@ -60,6 +60,7 @@ class Evaluated(NamedTuple):
     l0: float
     fvu: float
     losses: Losses
+    dead: float  # share of features that fired on none of the tokens
     tokens: int
 
     def to_columns(self) -> dict[str, Any]:
@@ -69,13 +70,16 @@ class Evaluated(NamedTuple):
             "fvu": self.fvu,
             **self.losses.to_columns(),
             "eval_tokens": self.tokens,
+            "dead_share": self.dead,
+            "dead_window": self.tokens,
         }
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any]) -> "Evaluated":
         """What `to_columns` gave."""
         losses = Losses.from_columns(columns)
-        return cls(columns["l0"], columns["fvu"], losses, columns["eval_tokens"])
+        rest = (columns[name] for name in ("dead_share", "eval_tokens"))
+        return cls(columns["l0"], columns["fvu"], losses, *rest)
 
 
 class Evaluations(NamedTuple):
@@ -94,7 +98,12 @@ class Moments(NamedTuple):
     total: Tensor  # [d_in], sum of z
     squares: float  # sum of |z|^2
     errors: float  # sum of |z - z_hat|^2
-    firings: int
+    firings: Tensor  # [d_sae]
+
+    @property
+    def l0(self) -> float:
+        """Mean firings per token."""
+        return float(self.firings.sum()) / self.tokens
 
 
 def fvu(moments: Moments) -> float:
@@ -152,7 +161,13 @@ def evaluate(
         report(ids.numel())
     sums = {key: torch.cat(parts, dim=1).sum(2).double() for key, parts in rows.items()}
     alone = {
-        layer: Evaluated(m.firings / m.tokens, fvu(m), _losses((layer,), sums), m.tokens)
+        layer: Evaluated(
+            m.l0,
+            fvu(m),
+            _losses((layer,), sums),
+            float((m.firings == 0).float().mean()),
+            m.tokens,
+        )
         for layer, m in moments.items()
     }
     return Evaluations(alone, _losses(layers, sums) if len(layers) > 1 else None)
@@ -167,7 +182,9 @@ def _moments(
 ) -> tuple[list[Tensor], dict[int, Moments]]:
     """Which positions count, and the sums over them."""
     found = {
-        layer: Moments(0, torch.zeros(sae.d_in, dtype=torch.float64), 0.0, 0.0, 0)
+        layer: Moments(
+            0, torch.zeros(sae.d_in, dtype=torch.float64), 0.0, 0.0, torch.zeros(sae.d_sae)
+        )
         for layer, sae in saes.items()
     }
     masks = []
@@ -189,7 +206,7 @@ def _add(sums: Moments, sae: Sae, z: Tensor) -> Moments:
         sums.total + z.double().sum(0).cpu(),
         sums.squares + float(z.double().square().sum()),
         sums.errors + float(error),
-        sums.firings + int((acts > 0).sum()),
+        sums.firings + (acts > 0).sum(0).cpu(),
     )
 
 

@@ -200,3 +200,32 @@ def test_studies_are_listed_and_an_unknown_one_is_refused_by_name(atlas):
     code, _, err = atlas("study", "nonsense")
     assert code == 2
     assert "no study 'nonsense'" in err
+
+
+def test_a_store_is_checked_byte_by_byte(atlas, tmp_path):
+    code, out, _ = atlas("check")
+    assert (code, out.splitlines()[0]) == (0, "snapshot 000001: sound")
+    assert "weights" in out
+    (weights,) = (tmp_path / "store" / "weights").iterdir()
+    weights.write_bytes(b"others")
+    code, out, _ = atlas("check")
+    assert code == 1
+    assert "other bytes than its name says" in out
+
+
+def test_an_sae_goes_to_neuronpedias_layout_and_comes_back(atlas, tmp_path, monkeypatch, capsys):
+    code, out, _ = atlas("export", "toy/1-t", str(tmp_path / "out"), "--format", "neuronpedia")
+    assert (code, out.strip()) == (0, str(tmp_path / "out" / "toy" / "1-t"))
+    other = a_runner(tmp_path / "other", monkeypatch, capsys)
+    code, out, _ = other("import-neuronpedia", out.strip())
+    assert (code, out.strip()) == (0, "published as snapshot 000001")
+    assert "toy/1-t/0" in other("search", "board")[1]
+
+
+def test_a_server_for_others_asks_who_writes(atlas, tmp_path):
+    code, _, err = atlas("serve", "--host", "0.0.0.0")
+    assert code == 2
+    assert "everybody could write notes under any name" in err
+    code, _, err = atlas("serve", "--tokens", str(tmp_path / "none"))
+    assert code == 2
+    assert "the token file" in err

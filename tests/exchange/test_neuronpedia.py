@@ -5,13 +5,17 @@ import json
 import math
 import shutil
 from datetime import UTC, datetime
+from typing import get_args
 
+import pyarrow.parquet as pq
 import pytest
 
 from atlas.api import Atlas
 from atlas.errors import BundleError, ConfigError, NotFound
 from atlas.exchange.from_neuronpedia import read_neuronpedia
 from atlas.exchange.neuronpedia import write_neuronpedia
+from atlas.exchange.tables import write_sae
+from atlas.store.export import Table
 from atlas.store.publish import publish
 from atlas.types import PairQuery, Query
 from tests.builders import a_bundle
@@ -146,3 +150,20 @@ def test_an_export_that_is_spoilt_says_what_is_wrong(export, tmp_path, spoil, me
     with pytest.raises(BundleError, match=message):
         read_neuronpedia(export, tmp_path / "bundle", NOW)
     assert not (tmp_path / "bundle" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_an_sae_is_written_as_files_with_its_weights(atlas, tmp_path, form):
+    folder = write_sae(atlas, "toy/1-t", tmp_path, form)
+    assert folder == tmp_path / "toy" / "1-t"
+    tables = {f"{table}.{form}" for table in get_args(Table)}
+    assert {path.name for path in folder.iterdir()} == tables | {"weights.safetensors"}
+    if form == "parquet":
+        features = pq.read_table(folder / "feature.parquet").to_pylist()
+    else:
+        features = [json.loads(one) for one in (folder / "feature.jsonl").read_text().splitlines()]
+    assert [(row["sae"], row["feature"]) for row in features] == [("toy/1-t", n) for n in range(6)]
+    with pytest.raises(ConfigError, match="is there already"):
+        write_sae(atlas, "toy/1-t", tmp_path, form)
+    with pytest.raises(ConfigError, match="unknown format 'xml'. known: parquet, jsonl"):
+        write_sae(atlas, "toy/1-t", tmp_path, "xml")

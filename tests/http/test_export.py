@@ -2,12 +2,14 @@
 
 import io
 import json
+import tarfile
 from typing import get_args
 
 import pyarrow.parquet as pq
 import pytest
 
 from atlas.bundle import TABLES
+from atlas.exchange.neuronpedia import write_neuronpedia
 from atlas.store.export import Table
 
 
@@ -61,3 +63,15 @@ def test_parquet_is_not_packed_twice_and_lines_are(client):
 )
 def test_what_cannot_be_had_is_said_before_anything_is_sent(client, address, status):
     assert client.get(address).status_code == status
+
+
+def test_an_sae_comes_as_a_tar_in_neuronpedias_layout(client, atlas, tmp_path):
+    answer = client.get("/saes/toy/1-t/export/neuronpedia")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/x-tar")
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as tar:
+        tar.extractall(tmp_path / "over", filter="data")
+    here = write_neuronpedia(atlas, "toy/1-t", tmp_path / "here")
+    for path in here.rglob("*.*"):
+        fetched = tmp_path / "over" / path.relative_to(tmp_path / "here")
+        assert fetched.read_bytes() == path.read_bytes()
+    assert client.get("/saes/toy/9-t/export/neuronpedia").status_code == 404

@@ -56,7 +56,8 @@ def test_beyond_loopback_writing_needs_tokens():
     assert checked("0.0.0.0", Settings(read_only=True)).hosts == ("*",)
     assert checked("0.0.0.0", Settings(tokens=Tokens.of({"x": "Ann"}))).hosts == ("*",)
     assert checked("10.0.0.1", Settings(read_only=True, hosts=("a",))).hosts == ("a",)
-    assert checked("127.0.0.1", Settings()) == Settings()
+    assert checked("127.0.0.1", Settings()) == Settings(prompts=True)
+    assert checked("0.0.0.0", Settings(read_only=True)).prompts is False
 
 
 def test_tokens_are_read_with_their_authors(tmp_path):

@@ -1,5 +1,7 @@
 """Writing, editing, removing and undoing notes, and what is refused."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -16,6 +18,7 @@ from atlas.note_types import (
     Tag,
     Vote,
 )
+from atlas.store.notes import Notes
 
 HEAD, FEATURE = "gpt2/L5H1", "gpt2/5-att-kk/7"
 CLAIM = RoleClaim(
@@ -257,3 +260,28 @@ def test_carriage_returns_of_web_forms_become_newlines_and_short_ids_full(notes)
     note = notes.add(Comment(" gpt2/L05H01 ", " a\r\nb\tc "), " ann ")
     assert note.content == Comment(HEAD, "a\nb\tc")
     assert note.author == "ann"
+
+
+def test_notes_that_are_only_read_take_no_change(tmp_path):
+    with Notes.open(tmp_path / "notes.sqlite") as notes:
+        tag = notes.add(Tag("gpt2", "mine"), "ann")
+    with Notes.open(tmp_path / "notes.sqlite", read_only=True) as notes:
+        assert notes.get(tag.id) == tag
+        with pytest.raises(NotesError, match="only read here"):
+            notes.add(Tag("gpt2", "more"), "ann")
+
+
+def test_a_note_that_was_changed_behind_its_history_is_found(tmp_path):
+    with Notes.open(tmp_path / "notes.sqlite") as notes:
+        tag, label = (
+            notes.add(Tag("gpt2", "x"), "ann"),
+            notes.add(HumanLabel(FEATURE, "one"), "ann"),
+        )
+        notes.edit(label.id, replace(label.content, text="two"), "ann", 1)
+        notes.remove(label.id, "ann", 2)
+        assert notes.contradictions() == ()
+    with closing(sqlite3.connect(tmp_path / "notes.sqlite")) as file:
+        file.execute("UPDATE tag SET name = 'y'")
+        file.commit()
+    with Notes.open(tmp_path / "notes.sqlite") as notes:
+        assert notes.contradictions() == (tag.id,)

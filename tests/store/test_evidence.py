@@ -1,16 +1,18 @@
 """Reading a snapshot: what was put in comes out, what is damaged is refused by name."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from atlas.errors import NotFound, StoreError
 from atlas.ids import FeatureId, SaeId
-from atlas.store import features
+from atlas.store import features, snapshots
 from atlas.store.find import find
 from atlas.store.publish import publish
 from atlas.store.reader import open_store
@@ -224,3 +226,59 @@ print(atlas.search(Query(text="board", limit=1)).total, atlas.feature("toy/1-t/0
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert (done.stdout, done.stderr) == ("10 120\n", "")
+
+
+def flipped(path, at):
+    """Turn one bit of a sealed file."""
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 4]))
+    path.chmod(0o444)
+
+
+def test_a_byte_that_turned_anywhere_is_found_when_all_is_read(store, tmp_path):
+    publish(store, [a_bundle(tmp_path / "second", run="run-2").path])
+    newest = snapshots.path_of(store, 2)
+    size = (newest / "evidence.duckdb").stat().st_size
+    for name, at in [("evidence.duckdb", size // 2), ("search/meta.json", 40)]:
+        snapshots.verify(store, 2)
+        flipped(newest / name, at)
+        with pytest.raises(StoreError, match=f"000002: {name} has other bytes"):
+            snapshots.verify(store, 2)
+        flipped(newest / name, at)
+
+
+def test_a_server_that_checks_what_it_serves_leaves_a_damaged_snapshot(store, tmp_path):
+    publish(store, [a_bundle(tmp_path / "second", run="run-2").path])
+    path = snapshots.path_of(store, 2) / "evidence.duckdb"
+    reader = open_store(store)
+    flipped(path, path.stat().st_size // 2)
+    assert reader.now().snapshot.number == 2
+    reader.verify()
+    assert reader.now().snapshot.number == 1
+    assert "evidence.duckdb has other bytes" in str(reader.now().refused[0].error)
+
+
+READ = "SELECT sum(len(head_dfa)) + sum(len(src_pos)) + sum(act) FROM example"
+
+
+def test_a_block_found_damaged_while_reading_is_told_and_then_the_last_good_one_answers(
+    store, tmp_path
+):
+    publish(store, [a_bundle(tmp_path / "second", run="run-2").path])
+    size, told = (snapshots.path_of(store, 2) / "evidence.duckdb").stat().st_size, []
+    for at in range(0, size, 2**18):
+        # DuckDB knows a file by its path, and what it read of it: each time another one.
+        copy = shutil.copytree(store, tmp_path / f"copy-{at}")
+        flipped(snapshots.path_of(copy, 2) / "evidence.duckdb", at + 5000)
+        reader = open_store(copy)
+        if reader.now().snapshot.number == 2:
+            with suppress(StoreError):
+                reader.now().query(READ)
+            told += [str(one.error) for one in reader.now().refused]
+        assert reader.now().query(READ) == open_store(store, "000001").now().query(READ)
+    assert told
+    assert all("snapshot 000002 cannot be read: " in one for one in told)

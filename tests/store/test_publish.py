@@ -44,7 +44,9 @@ def test_a_snapshot_is_sealed(store):
     assert modes.pop(".tantivy-meta.lock") == 0o666
     assert modes.pop("000001") == modes.pop("search") == 0o555
     assert set(modes.values()) == {0o444}
-    assert {one.name for one in path.iterdir()} == {"evidence.duckdb", "search", "sizes.json"}
+    assert {one.name for one in path.iterdir()} == {
+        *("evidence.duckdb", "search", "sizes.json", "sha256.json")
+    }
 
 
 def test_another_bundle_adds_its_saes_and_keeps_the_numbers_of_the_others(tmp_path):

@@ -9,7 +9,7 @@ from app.web.main import VIEWS
 from app.web.url import PAGES
 from app.web.widgets.card import examples_csv
 from atlas.api import Atlas
-from atlas.note_types import Tag
+from atlas.note_types import SavedQuery, Tag
 from atlas.progress import Progress, write
 from tests.web.conftest import API, component, page, seen
 
@@ -29,6 +29,9 @@ EVERY = {
     "notes": {},
     "collections": {},
     "jump": {"q": "1.1"},
+    "basket": {"ids": f"{FEATURE},toy/1-t/3,{HEAD}"},
+    "review": {},
+    "studies": {},
 }
 
 
@@ -200,7 +203,7 @@ def test_the_jump_box_goes_where_it_can_and_searches_else(store):
         ("head", {"id": "toy/L9H9"}, "No head toy/L9H9"),
         ("sae", {"id": "toy/7-t"}, "No SAE toy/7-t"),
         ("compare", {"a": "1.1", "b": "1-t/0"}, "of different kinds"),
-        ("compare", {"a": "nothing", "b": "1.1"}, "No feature or head"),
+        ("compare", {"a": "nothing", "b": "1.1"}, "No feature, head, SAE or layer"),
         ("heads", {"metric": "charm"}, "No measure"),
         ("notes", {"id": "0" * 32}, "No note"),
         ("runs", {"id": "run-7"}, "No run"),
@@ -277,3 +280,55 @@ def test_what_was_taken_away_stays_in_the_history_of_the_page(own):
     assert "History: 2 latest changes" in html
     assert "took away a" in html
     assert "History" not in seen(page(own, "feature", id="toy/1-t/1"))
+
+
+def test_the_basket_compares_tags_and_collects(own):
+    test = page(own, "basket", ids=f"{FEATURE},toy/1-t/3,{HEAD}")
+    assert "compare?a=toy/1-t/0&b=toy/1-t/3" in "".join(links(test))
+    test.text_input(key="author").set_value("ada").run()
+    next(one for one in test.text_input if one.label == "Tag for all").set_value("look again")
+    next(one for one in test.button if one.label == "Tag them").click().run()
+    tagged = Atlas.open(own).notes.tagged("look again")
+    assert set(tagged) == {FEATURE, "toy/1-t/3", HEAD}
+    assert "Nothing chosen" in seen(page(own, "basket"))
+    assert "toy/1-t/99" in seen(page(own, "basket", ids="toy/1-t/99"))
+
+
+def test_search_shows_a_table_and_keeps_a_search(own):
+    assert "<th" in seen(page(own, "search", view="table"))
+    test = page(own, "search", text="induction", layer="1")
+    test.text_input(key="author").set_value("ada").run()
+    next(one for one in test.text_input if one.label == "Its name").set_value("inductive")
+    next(one for one in test.button if one.label == "Save").click().run()
+    (saved,) = Atlas.open(own).notes.every(SavedQuery)
+    assert saved.content.text == "search?text=induction&layer=1"
+    assert "saved searches" in seen(page(own, "search"))
+
+
+def test_saes_and_layers_are_compared(store):
+    html = seen(page(store, "compare", a="0-t", b="toy/1-t"))
+    assert "Density of their features" in html
+    assert "Top heads" in html
+    html = seen(page(store, "compare", a="L0", b="toy/L1"))
+    assert "toy/L0 and toy/L1" in html
+    assert "different kinds" in seen(page(store, "compare", a="L0", b="1.1"))
+    assert "No SAE on layer" in seen(page(store, "compare", a="L0", b="L9"))
+
+
+def test_a_result_is_charted_as_bars_and_as_dots(store):
+    query = "SELECT id, density, max_act FROM feature_card ORDER BY id"
+    assert 'class="chart"' in seen(page(store, "sql", query=query, y="density"))
+    dots = seen(page(store, "sql", query=query, y="density", x="max_act"))
+    assert "max_act 8.0" in dots
+    assert "No such column" in seen(page(store, "sql", query=query, y="<b>"))
+
+
+def test_the_review_queue_gives_its_reasons(store):
+    html = seen(page(store, "review", reason="disagree"))
+    assert "weights and measurement name different heads" in html
+    assert "known: disagree, weak_label" in seen(page(store, "review", reason="x"))
+
+
+def test_an_atlas_without_studies_says_how_to_run_one(store):
+    assert "<code>atlas study prefix</code>" in seen(page(store, "studies"))
+    assert "No results of a study" in seen(page(store, "studies", study="prefix"))

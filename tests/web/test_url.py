@@ -36,14 +36,19 @@ PLACES = [
         everywhere=True,
         trail=Trail((Stop(FeatureId(SAE, 7), 3, 0), Stop(FeatureId(SAE, 8), 2))),
     ),
+    url.AtSql("SELECT 1", x="a", y="b"),
     url.AtSql("SELECT 1 + $a & '%'\n-- $b=?", {"a": "1", "b": '"x=&y"'}),
     url.AtRuns("demo-1"),
     url.AtNotes(id="0" * 32),
     url.AtNotes(before=17),
     url.AtCollection(),
-    Query(),
-    Query('"board members" token:" the" ü', layer=5, head=0, head_min=0.1, disagree=False),
-    Query(density_max=1e-05, support_min=0.5, dead=True, descending=False, sort="density"),
+    url.AtSearch(),
+    url.AtSearch("a", layer=3, view="table"),
+    url.AtBasket(url.Ids((FeatureId(SAE, 7), HeadId("gpt2", 5, 1)))),
+    url.AtReview("disputed", SAE),
+    url.AtStudies("prefix", "gpt2"),
+    url.AtSearch('"board members" token:" the" ü', layer=5, head=0, head_min=0.1, disagree=False),
+    url.AtSearch(density_max=1e-05, support_min=0.5, dead=True, descending=False, sort="density"),
     PairQuery(dst=" the", src="\n", distance_min=0, distance_max=5),
 ]
 
@@ -68,10 +73,10 @@ def test_no_filter_of_a_search_is_lost_on_the_way(name):
         "text": "x", "model": "gpt2", "sae": "gpt2/5-z", "layer": 0, "head": 3, "head_min": 0.125,
         "head_by": "weights", "family": "induction", "tag": "a b", "density_min": 0.0,
         "density_max": 0.3, "support_min": 0.9, "disagree": True, "dead": True, "sort": "id",
-        "descending": False, "limit": 50, "after": "abc", "role": "induction", "method": "tokens",
-        "score_min": 0.5, "disagreement_min": 0.25,
+        "descending": False, "limit": 50, "after": "abc", "role": "induction", "method": "human",
+        "score_min": 0.5, "disagreement_min": 0.1,
     }  # fmt: skip
-    place = Query(**{name: values[name]})
+    place = url.AtSearch(**{name: values[name]})
     assert around(place) == place
 
 

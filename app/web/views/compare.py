@@ -1,5 +1,6 @@
-"""Two features or two heads side by side."""
+"""Two features, heads, SAEs or layers side by side."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
@@ -11,12 +12,13 @@ from app.web.widgets.fields import box, form
 from app.web.widgets.frame import empty
 from app.web.widgets.hits import name_of, title
 from app.web.widgets.html import a, a_id, html, join, show
+from app.web.widgets.sides import Side, sides
 from app.web.widgets.table import Column, facts, table
 from app.web.widgets.text import count, density, fixed, percent, sig
 from app.web.widgets.tokens import snippet
 from atlas.api import Atlas
 from atlas.errors import NotFound, QueryError
-from atlas.ids import FeatureId, HeadId
+from atlas.ids import FeatureId, HeadId, ModelId, SaeId
 from atlas.types import (
     Feature,
     FeatureComparison,
@@ -42,9 +44,12 @@ def render(atlas: Atlas) -> None:
         show(*_features(atlas.compare(one, other), snapshot))
     elif isinstance(one, HeadId) and isinstance(other, HeadId):
         show(*_heads(atlas.compare_heads(one, other), snapshot))
+    elif isinstance(one, Side) and isinstance(other, Side):
+        show(*sides(atlas, one, other))
     else:
         raise QueryError(
-            f"{one} and {other} are of different kinds", "give two features or two heads"
+            f"{place.a[:60]!r} and {place.b[:60]!r} are of different kinds",
+            "give two features, two heads, two SAEs or two layers",
         )
 
 
@@ -54,9 +59,9 @@ def _form(place: AtCompare, snapshot: str) -> Markup:
         AtCompare(),
         snapshot,
         "row compare",
-        box("a", "", place.a, "gpt2/L5H1 or gpt2/5-att-kk/123"),
+        box("a", "", place.a, "gpt2/L5H1, gpt2/5-att-kk/123, gpt2/5-att-kk or L5"),
         swapped,
-        box("b", "", place.b, "another head or feature"),
+        box("b", "", place.b, "another of the kind"),
         Markup('<button class="first">Compare</button>'),
     )
     return html('<h1 class="pagetop">Compare</h1>{}', fields)
@@ -65,20 +70,38 @@ def _form(place: AtCompare, snapshot: str) -> Markup:
 def _how() -> Markup:
     return empty(
         "Two things of one kind are compared.",
-        "Give two features or two heads: full ids, or short ones such as 5.1 and 5.6. Feature and"
-        " head pages have a link that fills in one side.",
+        "Give two features, heads, SAEs or layers: full ids, or short ones such as 5.1, 5-att-kk"
+        " or L5. Their pages have a link that fills in one side.",
     )
 
 
-def _meant(atlas: Atlas, text: str) -> FeatureId | HeadId:
-    found = [one for one in atlas.jump(text).found if isinstance(one, FeatureId | HeadId)]
+_LAYER = re.compile(r"(?:(?P<model>[^/]+)/)?L(?P<layer>\d{1,4})")
+
+
+def _meant(atlas: Atlas, text: str) -> FeatureId | HeadId | Side:
+    if layer := _LAYER.fullmatch(text.strip()):
+        return _layer(atlas, text.strip(), layer["model"], int(layer["layer"]))
+    found = [one for one in atlas.jump(text).found if not isinstance(one, ModelId)]
     if not found:
         raise NotFound(
-            f"no feature or head {text[:60]!r}", "write it as gpt2/L5H1 or gpt2/5-att-kk/123"
+            f"no feature, head, SAE or layer {text[:60]!r}",
+            "write it as gpt2/5-att-kk/123, gpt2/L5H1, gpt2/5-att-kk or L5",
         )
     if len(found) > 1:
         raise QueryError(f"{text[:60]!r} may mean {', '.join(map(str, found))}", "write it in full")
-    return found[0]
+    (one,) = found
+    return Side(str(one), (atlas.sae(one),)) if isinstance(one, SaeId) else one
+
+
+def _layer(atlas: Atlas, text: str, model: str | None, layer: int) -> Side:
+    saes = [one for one in atlas.saes() if one.id.layer == layer]
+    models = {one.id.model for one in saes if model in (None, one.id.model)}
+    if not models:
+        raise NotFound(f"no SAE on layer {text[:60]}", "home lists the layers that have one")
+    if len(models) > 1:
+        raise QueryError(f"{text} may be of {', '.join(sorted(models))}", "write MODEL/L5")
+    (of,) = models
+    return Side(f"{of}/L{layer}", tuple(one for one in saes if one.id.model == of))
 
 
 # Features

@@ -11,6 +11,7 @@ from app.web.widgets.examples import show_examples
 from app.web.widgets.frame import empty, told
 from app.web.widgets.hits import name_of, support
 from app.web.widgets.html import a, a_id, html, join, show
+from app.web.widgets.judgements import judgements
 from app.web.widgets.labels import machine_labels
 from app.web.widgets.notes import show_notes
 from app.web.widgets.table import Column, facts, table
@@ -26,7 +27,7 @@ _FOLD = 10
 _NEIGHBOURS = (
     Column("feature"),
     Column("title"),
-    Column("cosine", True, "of the two decoder directions"),
+    Column("cosine", True, "of what the two write; across layers, into the residual stream"),
     Column("fire together", True, "positions where both fire over positions where either does"),
     Column(""),
 )
@@ -36,7 +37,10 @@ def render(atlas: Atlas) -> None:
     """The page of the feature that the URL names."""
     place, snapshot = here.place(AtFeature), atlas.snapshot.name
     feature = atlas.feature(place.id)
-    show(_crumbs(feature, atlas.random_feature(), snapshot), _head(feature, snapshot))
+    show(
+        _crumbs(feature, atlas.random_feature(), snapshot),
+        _head(feature, judgements(atlas, feature), snapshot),
+    )
     if feature.is_dead:
         show(_dead(feature, snapshot))
     else:
@@ -68,14 +72,15 @@ def _crumbs(feature: Feature, other: FeatureId, snapshot: str) -> Markup:
     )
 
 
-def _head(feature: Feature, snapshot: str) -> Markup:
+def _head(feature: Feature, judged: Markup, snapshot: str) -> Markup:
     return html(
         '<div class="two"><div><p class="id soft">{}</p><h1>{}</h1>'
-        '<div class="row chips">{}</div>{}</div><div><h3>Heads that write it</h3>{}</div></div>',
+        '<div class="row chips">{}</div>{}{}</div><div><h3>Heads that write it</h3>{}</div></div>',
         str(feature.id),
         name_of(feature.row),
         join(_chips(feature, snapshot)),
         machine_labels(feature),
+        judged,
         head_bars(feature, snapshot),
     )
 
@@ -175,7 +180,10 @@ def _rest(feature: Feature, snapshot: str) -> Markup:
 
 def _neighbours(feature: Feature, snapshot: str) -> Markup:
     if not feature.neighbours:
-        return empty("No neighbours.", "No other feature writes in nearly the same direction.")
+        return empty(
+            "No neighbours.",
+            "No other feature writes in nearly the same direction or fires at the same places.",
+        )
     lines = [_line(feature.id, one, snapshot) for one in feature.neighbours]
     if len(lines) <= _FOLD:
         return table(_NEIGHBOURS, lines)

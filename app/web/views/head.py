@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from app.web.url import AtCompare, AtHead, AtHeads
+from app.web.url import AtCompare, AtHead, AtHeads, AtPrompt
 from app.web.widgets import here
 from app.web.widgets.bars import bar
 from app.web.widgets.claims import show_claims
@@ -69,7 +69,12 @@ def _crumbs(head: Head, model: Model, snapshot: str) -> Markup:
         name.head,
         a_id(before, snapshot, "← previous", "") if before else "",
         a_id(after, snapshot, "next →", "") if after else "",
-        a(AtCompare(a=str(name)), "compare", snapshot),
+        join(
+            [
+                a(AtPrompt(head=name), "own text", snapshot, title="where it looks on a text"),
+                a(AtCompare(a=str(name)), "compare", snapshot),
+            ]
+        ),
     )
 
 

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from app.web.url import AtHeads, AtHome
+from app.web.url import AtHeads, AtHome, AtReview
 from app.web.widgets import here
 from app.web.widgets.evaluation import evaluations
 from app.web.widgets.hits import card
 from app.web.widgets.html import a, html, join, show
+from app.web.widgets.reviews import queue_table
 from app.web.widgets.runs import in_progress
 from app.web.widgets.text import count, when
 from atlas import progress
 from atlas.api import Atlas
 from atlas.types import Model, Sae
+
+_QUEUE = 5
 
 
 def render(atlas: Atlas) -> None:
@@ -23,7 +26,7 @@ def render(atlas: Atlas) -> None:
     for model in atlas.models():
         saes = [sae for sae in atlas.saes() if sae.id.model == model.id]
         show(_model(model, saes, atlas.snapshot.name))
-    show(_good(atlas))
+    show(_good(atlas), _waiting(atlas))
 
 
 def _hero(atlas: Atlas) -> Markup:
@@ -65,6 +68,17 @@ def _model(model: Model, saes: Sequence[Sae], snapshot: str) -> Markup:
         model.family,
         evaluations(saes, snapshot),
     )
+
+
+def _waiting(atlas: Atlas) -> Markup:
+    """The features that most want a person."""
+    items = atlas.review_queue(_QUEUE)
+    if not items:
+        return Markup("")
+    snapshot = atlas.snapshot.name
+    more = a(AtReview(), "the whole queue", snapshot)
+    title = '<h2>Waiting for a person <span class="small">{}</span></h2>{}'
+    return html(title, more, queue_table(items, snapshot))
 
 
 def _good(atlas: Atlas) -> Markup:

@@ -2,7 +2,7 @@
 
 from markupsafe import Markup
 
-from app.web.url import AtHeads, AtRuns, AtSae
+from app.web.url import AtCompare, AtHeads, AtRuns, AtSae
 from app.web.widgets import here
 from app.web.widgets.bars import densities
 from app.web.widgets.evaluation import evaluations
@@ -31,9 +31,11 @@ def render(atlas: Atlas) -> None:
     heads = [row.id for row in atlas.heads(sae.id.model) if row.id.layer == sae.id.layer]
     show(
         html(
-            '<div class="crumbs pagetop">{} / {}</div><h1>Layer {} of {}, set {}</h1>{}',
+            '<div class="crumbs pagetop">{} / {}<span class="right">{}</span></div>'
+            "<h1>Layer {} of {}, set {}</h1>{}",
             a(AtHeads(model=sae.id.model), sae.id.model, snapshot),
             f"{sae.id.layer}-{sae.id.set}",
+            a(AtCompare(a=str(sae.id)), "compare", snapshot),
             sae.id.layer,
             sae.id.model,
             sae.id.set,

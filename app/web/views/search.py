@@ -2,19 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any, cast
+from typing import Any, cast, get_args, get_type_hints
 
+import streamlit as st
 from markupsafe import Markup
 
+from app.web.url import AtSearch, link
 from app.web.widgets import here
+from app.web.widgets.bars import top_head
 from app.web.widgets.fields import box, choice, form, search_box
 from app.web.widgets.frame import empty
-from app.web.widgets.hits import card
-from app.web.widgets.html import a, html, join, show
-from app.web.widgets.text import count
+from app.web.widgets.hits import card, name_of, pick
+from app.web.widgets.html import a, a_id, html, join, show
+from app.web.widgets.queries import place_of
+from app.web.widgets.table import Column, table
+from app.web.widgets.text import count, density, percent, sig
+from app.web.widgets.write import attempt, author, key
+from app.web.widgets.written import every
 from atlas.api import Atlas
 from atlas.ids import parse_head
-from atlas.types import Page, Query, Sort
+from atlas.note_types import SavedQuery
+from atlas.types import FeatureRow, Page, Query, Sort
 
 SORTS: dict[Sort, str] = {
     "relevance": "best match",
@@ -47,22 +55,86 @@ _FILTERS = [
 
 def render(atlas: Atlas) -> None:
     """The search page."""
-    query = here.place(Query)
+    query = here.place(AtSearch)
     page = atlas.search(query)
     snapshot = page.snapshot
-    best = atlas.strongest(hit.row.id for hit in page.hits)
-    cards = [card(hit.row, snapshot, best.get(hit.row.id), hit.reasons) for hit in page.hits]
-    results = join([*cards, _pages(query, page)]) if cards else _nothing(query, snapshot)
+    results = html("{}{}", _hits(atlas, query, page), _pages(query, page))
     show(
         _bar(query, snapshot),
         html(
-            '<div class="side"><aside>{}{}</aside><div>{}{}</div></div>',
+            '<div class="side"><aside>{}{}{}</aside><div>{}{}</div></div>',
             _facets(query, page),
             _filters(query, snapshot),
+            _saved(atlas, snapshot),
             _summary(query, page),
-            results,
+            results if page.hits else _nothing(query, snapshot),
         ),
     )
+    _save(atlas, query)
+
+
+def _hits(atlas: Atlas, query: AtSearch, page: Page) -> Markup:
+    if query.view == "table":
+        return table(_COLUMNS, (_line(hit.row, page.snapshot) for hit in page.hits))
+    best = atlas.strongest(hit.row.id for hit in page.hits)
+    return join(card(h.row, page.snapshot, best.get(h.row.id), h.reasons) for h in page.hits)
+
+
+_COLUMNS = (
+    Column(""),
+    Column("feature"),
+    Column("title"),
+    Column("support", True, "held-back examples that the title's own rule explains"),
+    Column("score", True, "mean balanced accuracy of the title"),
+    Column("top head", width="22%"),
+    Column("density", True, "share of tokens it fires on"),
+    Column("max", True, "largest activation"),
+)
+
+
+def _line(row: FeatureRow, snapshot: str) -> tuple[object, ...]:
+    return (
+        pick(row),
+        a_id(row.id, snapshot, f"{row.id.sae.layer}-{row.id.sae.set}/{row.id.index}"),
+        a_id(row.id, snapshot, name_of(row), "title"),
+        percent(row.title_support),
+        percent(row.title_score),
+        top_head(row, snapshot),
+        density(row.density),
+        sig(row.max_act),
+    )
+
+
+def _saved(atlas: Atlas, snapshot: str) -> Markup:
+    """Searches that people keep."""
+    kept = [note for note in every(atlas, SavedQuery) if note.content.form == "search"]
+    if not kept:
+        return Markup("")
+    lines = (
+        html(
+            "<li>{}</li>",
+            a(
+                place_of(note.content),
+                note.content.name,
+                snapshot,
+                title=f"{note.content.description} ({note.author})".strip(),
+            ),
+        )
+        for note in kept
+    )
+    return html('<div class="facet"><h3>saved searches</h3><ul>{}</ul></div>', join(lines))
+
+
+def _save(atlas: Atlas, query: AtSearch) -> None:
+    with st.popover("Save this search"):
+        name, form_key = author(), key("search")
+        title = st.text_input("Its name", key=f"{form_key}-name")
+        about = st.text_area("What it finds", key=f"{form_key}-about", height=68)
+        if st.button("Save", type="primary", key=f"{form_key}-send"):
+            kept = {one.name: getattr(query, one.name) for one in fields(Query)}
+            text = link(replace(Query(**kept), after=""))
+            saved = SavedQuery(title, text, "search", description=about)
+            attempt("search", name, lambda: atlas.notes.add(saved, name))
 
 
 def _bar(query: Query, snapshot: str) -> Markup:
@@ -83,10 +155,29 @@ def _bar(query: Query, snapshot: str) -> Markup:
     )
 
 
-def _summary(query: Query, page: Page) -> Markup:
+def _summary(query: AtSearch, page: Page) -> Markup:
     chips = [_chip(query, name, page.snapshot) for name in _FILTERS if _is_set(query, name)]
     what = "feature" if page.total == 1 else "features"
-    return html('<div class="row"><b>{} {}</b>{}</div>', count(page.total), what, join(chips))
+    ways = join(
+        a(replace(query, view=way), way, page.snapshot, "chip on" if way == query.view else "chip")
+        for way in get_args(get_type_hints(AtSearch)["view"])
+    )
+    return html(
+        '<div class="row far"><span class="row"><b>{} {}</b>{}</span><span class="row small">{}{}'
+        '</span></div><p class="tiny soft keys">{}</p>',
+        count(page.total),
+        what,
+        join(chips),
+        Markup("<button data-pick-all>choose all here</button>") if page.hits else "",
+        ways,
+        _KEYS,
+    )
+
+
+_KEYS = Markup(
+    "keys: <kbd>/</kbd> search <kbd>j</kbd> <kbd>k</kbd> down and up <kbd>Enter</kbd> open"
+    " <kbd>x</kbd> choose <kbd>]</kbd> next page"
+)
 
 
 def _is_set(query: Query, name: str) -> bool:

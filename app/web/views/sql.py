@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from app.web.url import AtSql
 from app.web.widgets import here
-from app.web.widgets.fields import box, form
+from app.web.widgets.chart import chart, numeric
+from app.web.widgets.fields import box, choice, form
 from app.web.widgets.frame import empty
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.queries import place_of
@@ -46,7 +47,7 @@ def render(atlas: Atlas) -> None:
             return
         values = {name: scalar(text) for name, text in place.p.items()}
         result = atlas.sql(place.query, values, limit=_ROWS)
-        show(_result(result))
+        show(_charted(place, result), _result(result))
         if not result.rows:
             show(empty("No row meets this query.", "Change its parameters or conditions."))
         _keep(atlas, place, result)
@@ -106,6 +107,25 @@ def _result(result: SqlResult) -> Markup:
         result.snapshot,
         table(columns, ([_cell(value, result.snapshot) for value in row] for row in result.rows)),
     )
+
+
+def _charted(place: AtSql, result: SqlResult) -> Markup:
+    """The form that chooses a chart, and the chart."""
+    up = numeric(result)
+    if not up:
+        return Markup("")
+    fields = form(
+        AtSql(place.query, place.p),
+        result.snapshot,
+        "row small",
+        choice("y", "chart ", {"": "none", **{n: n for n in up}}, place.y, unset="", now=True),
+        choice(
+            "x", "over ", {n: n for n in result.columns}, place.x or result.columns[0],
+            unset=result.columns[0], now=True,
+        ),
+    )  # fmt: skip
+    drawn = chart(result, place.x or result.columns[0], place.y) if place.y else Markup("")
+    return html("{}{}", fields, drawn)
 
 
 def _is_number(kind: str) -> bool:

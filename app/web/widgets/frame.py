@@ -7,7 +7,19 @@ from typing import TypeVar
 import streamlit as st
 from markupsafe import Markup
 
-from app.web.url import AtCompare, AtHeads, AtHome, AtNotes, AtPrompt, AtRuns, AtSql, Place, link
+from app.web.url import (
+    AtCompare,
+    AtHeads,
+    AtHome,
+    AtNotes,
+    AtPrompt,
+    AtReview,
+    AtRuns,
+    AtSql,
+    AtStudies,
+    Place,
+    link,
+)
 from app.web.widgets.html import a, html, join, prose, show
 from atlas.errors import AtlasError
 from atlas.types import PairQuery, Query
@@ -15,7 +27,9 @@ from atlas.types import PairQuery, Query
 T = TypeVar("T")
 _HERE = Path(__file__).parent
 _LINKS = st.components.v2.component(
-    "atlas_links", js=(_HERE / "links.js").read_text(), isolate_styles=False
+    "atlas_links",
+    js="\n".join((_HERE / f"{name}.js").read_text() for name in ("pick", "keys", "links")),
+    isolate_styles=False,
 )
 _PAGES: dict[str, Place] = {
     "Search": Query(sort="support"),
@@ -24,6 +38,8 @@ _PAGES: dict[str, Place] = {
     "Compare": AtCompare(),
     "Prompt": AtPrompt(),
     "SQL": AtSql(),
+    "Studies": AtStudies(),
+    "Review": AtReview(),
     "Notes": AtNotes(),
     "Runs": AtRuns(),
 }

@@ -58,8 +58,9 @@ def card(
     family = html('<span class="chip good">{}</span>', row.family) if row.family else ""
     name = name_of(row) if marked is None else _marked(marked)
     return html(
-        '<div class="hit"><div><div class="row"><span class="title">{}</span>{}{}{}</div>'
+        '<div class="hit">{}<div><div class="row"><span class="title">{}</span>{}{}{}</div>'
         '{}{}</div><div>{}<div class="nums">{}</div></div></div>',
+        pick(row),
         a_id(row.id, snapshot, name, "title"),
         a_id(row.id, snapshot, kind="id small"),
         support(row),
@@ -73,6 +74,17 @@ def card(
             density(row.density),
             sig(row.max_act),
         ),
+    )
+
+
+def pick(row: FeatureRow) -> Markup:
+    """A box to choose a feature for the basket."""
+    words = f"choose {row.id}"
+    return html(
+        '<input type="checkbox" data-pick="{}" aria-label="{}" data-tip="{}">',
+        str(row.id),
+        words,
+        "into the basket (x)",
     )
 
 

@@ -49,7 +49,14 @@ def _line(label: Label, scores: Sequence[LabelScore]) -> Sequence[object]:
 
 
 def _score(one: LabelScore) -> Markup:
-    words = f"balanced accuracy over {one.n} examples{_within(one.interval)}"
+    what = "correlation" if one.scorer == "simulation" else "balanced accuracy"
+    lines = [f"{what} over {one.n} examples{_within(one.interval)}"]
+    if one.scored_by:
+        lines.append(f"judged by {one.scored_by}")
+    if any(share is not None for share in one.deciles):
+        lines.append("recognised by tenth of activation, weak to strong:")
+        lines.append("  ".join(percent(share) for share in one.deciles))
+    words = "\n".join(lines)
     return html(
         '<span class="chip" data-tip="{}">{} {}</span>', words, one.scorer, percent(one.score)
     )

@@ -69,6 +69,8 @@ export default function ({ data }) {
     document.addEventListener("submit", onSubmit);
     document.addEventListener("change", onChange);
     document.addEventListener("keydown", onKey);
+    document.addEventListener("keydown", onShortcut);
+    watchPicks();
     document.addEventListener("mouseover", onOver);
     document.addEventListener("click", () => tip?.remove());
   }

@@ -3,6 +3,8 @@
 A note is changed, taken away or brought back on its own page, to which each of them links.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -201,6 +203,11 @@ def _collections(atlas: Atlas, notes: NotesOn, name: str) -> None:
         for note in notes.collections
     ]
     show(html("<h3>Collections it is in</h3><ul>{}</ul>", join(own) if own else _none()))
+    put_in(atlas, [Member(str(notes.target))], name)
+
+
+def put_in(atlas: Atlas, members: Sequence[Member], name: str) -> None:
+    """The form that puts members into a collection, an old one or a new one."""
     known = {note.id: note.content.name for note in every(atlas, Collection)}
     form = key("collect")
     with st.form(form, border=False):
@@ -216,15 +223,15 @@ def _collections(atlas: Atlas, notes: NotesOn, name: str) -> None:
         why = st.text_input("Why it belongs there", key=f"{form}-why")
         sent = st.form_submit_button("Put it in")
     if sent:
-        member = Member(notes.target, why)
-        attempt("collect", name, lambda: _collect(atlas, chosen or "", member, name))
+        own = tuple(replace(one, sentence=why) for one in members)
+        attempt("collect", name, lambda: _collect(atlas, chosen or "", own, name))
 
 
-def _collect(atlas: Atlas, chosen: str, member: Member, name: str) -> None:
+def _collect(atlas: Atlas, chosen: str, members: tuple[Member, ...], name: str) -> None:
     if chosen in {note.id for note in every(atlas, Collection)}:
-        atlas.notes.collect(chosen, [member], name)
+        atlas.notes.collect(chosen, members, name)
     else:
-        atlas.notes.add(Collection(chosen, members=(member,)), name)
+        atlas.notes.add(Collection(chosen, members=members), name)
 
 
 def _none() -> Markup:

@@ -23,7 +23,7 @@ from tests.models import VOCAB, a_model
 
 def test_fvu_is_what_is_left_over_the_variance_around_the_mean():
     # z is 1 and 3 in one dimension: mean 2, variance sum 2; errors 0.5^2 twice.
-    moments = Moments(2, torch.tensor([4.0], dtype=torch.float64), 10.0, 0.5, 0)
+    moments = Moments(2, torch.tensor([4.0], dtype=torch.float64), 10.0, 0.5, torch.zeros(3))
     assert fvu(moments) == 0.25
 
 
@@ -110,6 +110,7 @@ def test_losses_are_those_of_the_model_run_with_each_replacement(case):
         assert one.l0 == pytest.approx(float((acts > 0).sum()) / len(acts))
         assert one.fvu == pytest.approx(float(left / spread), rel=1e-4)
         assert one.tokens == len(acts)
+        assert one.dead == pytest.approx(float((acts.sum(0) == 0).float().mean()))
 
 
 def test_one_layer_has_no_joint_evaluation(case):
@@ -121,6 +122,6 @@ def test_one_layer_has_no_joint_evaluation(case):
 
 def test_columns_come_back_as_they_were():
     losses = Losses(1.0, 2.0, 3.0, 4.0, *(Interval(n, n + 1.0) for n in range(3)), 0.5, None)
-    one = Evaluated(3.0, 0.2, losses, 99)
+    one = Evaluated(3.0, 0.2, losses, 0.25, 99)
     assert Evaluated.from_columns(one.to_columns()) == one
     assert Losses.from_columns(one.to_columns()) == losses

@@ -1,0 +1,44 @@
+"""Features that wait for a person, with their reasons."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from app.web.widgets.bars import top_head
+from app.web.widgets.hits import pick, support, title
+from app.web.widgets.html import a_id, html, join
+from app.web.widgets.table import Column, table
+from atlas.label_types import ReviewItem, ReviewReason
+
+REASONS: dict[ReviewReason, str] = {
+    "disagree": "weights and measurement name different heads",
+    "weak_label": "its title is recognised little better than by chance",
+    "contradicted": "it reads other sources than its label says",
+    "disputed": "people dispute its label",
+    "failed": "a labeller gave up on it",
+    "unscored": "its title was never scored",
+}
+_ITEMS = (
+    Column(""),
+    Column("feature"),
+    Column("title"),
+    Column("why", width="34%"),
+    Column("top head", width="22%"),
+)
+
+
+def queue_table(items: Sequence[ReviewItem], snapshot: str) -> Markup:
+    """Features that wait for a person, each with its reasons."""
+    return table(_ITEMS, (_line(one, snapshot) for one in items))
+
+
+def _line(one: ReviewItem, snapshot: str) -> tuple[object, ...]:
+    of = one.row.id
+    why = join(html("<div>{}</div>", REASONS[reason]) for reason in one.reasons)
+    return (
+        pick(one.row),
+        a_id(of, snapshot, f"{of.sae.layer}-{of.sae.set}/{of.index}"),
+        html("{} {}", title(one.row), support(one.row)),
+        html('<div class="small">{}</div>', why),
+        top_head(one.row, snapshot),
+    )

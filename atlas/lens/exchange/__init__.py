@@ -1,0 +1,1 @@
+"""SAEs of other projects: read into ours, and ours written for them."""
