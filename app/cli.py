@@ -720,7 +720,7 @@ def check_roles(
     """Look for the published head roles of GPT-2 small; says so when its weights are not here."""
     from atlas.errors import ModelError
     from atlas.model import load
-    from ingest.studies.roles import check
+    from ingest.studies.known_roles import check
 
     try:
         loaded = load(model, dtype="float32")
