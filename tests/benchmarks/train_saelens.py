@@ -21,7 +21,7 @@ def main(z_file: str, order_file: str, settings_file: str, out: str) -> None:
     asked = json.loads(Path(settings_file).read_text())
     torch.set_num_threads(asked["threads"])
     z, order = load_file(z_file)["train"], load_file(order_file)["order"]
-    seconds = []
+    seconds, cpu = [], []
     for index, layer in enumerate(asked["layers"]):
         sae = BatchTopKTrainingSAE(
             BatchTopKTrainingSAEConfig(
@@ -47,11 +47,16 @@ def main(z_file: str, order_file: str, settings_file: str, out: str) -> None:
         trainer = SAETrainer(cfg, sae, (z[rows, index].float() for rows in order))
         trainer.activation_scaler.scaling_factor = _factor(z[:65_536, index].float())
         sae.cfg.normalize_activations = "none"  # no pass of its own to estimate it: not timed
-        begun = time.monotonic()
+        begun, busy = time.monotonic(), time.process_time()
         trained = trainer.fit()
         seconds.append(time.monotonic() - begun)
+        cpu.append(time.process_time() - busy)
         trained.save_inference_model(Path(out) / f"layer-{layer}")
-    found = {"seconds": seconds, "versions": {n: version(n) for n in ("sae-lens", "torch")}}
+    found = {
+        "seconds": seconds,
+        "cpu": cpu,
+        "versions": {n: version(n) for n in ("sae-lens", "torch")},
+    }
     (Path(out) / "found.json").write_text(json.dumps(found))
 
 
