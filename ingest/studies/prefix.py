@@ -9,6 +9,7 @@ from torch import Tensor
 
 from atlas.errors import ConfigError
 from atlas.model import LanguageModel
+from atlas.model.probe import attended, embeddings
 from atlas.store import prefix as stored
 from ingest.config import Count, StudyPart
 from ingest.studies import prefix_tables as tables
@@ -130,7 +131,7 @@ def look(
     layers, pos = range(model.info.n_layers), batch.tokens.shape[1]
     lengths = texts.prefix_lengths(same[batch.tokens], start)
     allowed = texts.pairs(batch.length, pos, start)
-    seen = model.attended(batch.tokens, layers).layers
+    seen = attended(model, batch.tokens, layers).layers
     counts, events = [], []
     for layer in layers:
         pattern = seen[layer].pattern.float().cpu()
@@ -169,7 +170,7 @@ def broken(study: Study, settings: PrefixSettings, chosen: list[Break]) -> Itera
     same, allowed = texts.same_as(model.vocabulary()), model.ordinary_tokens()
     windows = torch.from_numpy(contexts.tokens).long()
     text = torch.cat([row[1:n] for row, n in zip(windows, contexts.length.tolist(), strict=True)])
-    mean = model.embeddings(windows[: settings.batch_contexts])[:, 1:].flatten(0, 1).mean(0)
+    mean = embeddings(model, windows[: settings.batch_contexts])[:, 1:].flatten(0, 1).mean(0)
     draw = torch.Generator().manual_seed(settings.seed)
     for one in chosen:
         tokens = windows[one.window, : one.until].repeat(len(CONTROLS), 1)
@@ -203,6 +204,6 @@ def read_again(model: LanguageModel, one: Break, tokens: Tensor, mean: Tensor) -
         return x
 
     layers = sorted({event.layer for event in one.events})
-    seen = model.attended(tokens, layers, embed).layers
+    seen = attended(model, tokens, layers, embed).layers
     rows = [seen[e.layer].pattern[:, e.head, e.dst, e.src].float().cpu() for e in one.events]
     return torch.stack(rows)

@@ -3,6 +3,7 @@
 import torch
 
 from atlas.api import Atlas
+from atlas.model.probe import attended
 from atlas.store.publish import publish
 from ingest.studies.names import STUDIES
 from ingest.studies.prefix_class import CLASSES, classify
@@ -60,7 +61,7 @@ def test_the_logit_of_a_head_is_what_removing_it_takes_away_with_the_scale_froze
     model = a_planted(inducing)
     drawn = sequences(3, 2, 48, model.ordinary_tokens(), 0, a_draw())
     own = score(model, drawn, [1], 3).logit[:, 0]
-    seen, rows = model.attended(drawn.tokens, [1]), torch.arange(3)
+    seen, rows = attended(model, drawn.tokens, [1]), torch.arange(3)
     w_o, scale = model.w_o(1), seen.final_scale[rows, drawn.dst]
     for head in (0, 1):
         out = seen.layers[1].z[rows, drawn.dst, head] @ w_o[head]
