@@ -401,7 +401,7 @@ class Atlas:
 
         Args:
             hypothesis: a statement in the language of `atlas.hypothesis`.
-            target: what it is about; of a head or an SAE, up to `trials.FEATURES` are tested.
+            target: what it is about; of a head or an SAE, up to 300 features are tested.
             seed: of the features and the places without firing that are drawn.
         """
         return trials.test(self.evidence, parse(hypothesis), target, seed)
