@@ -618,6 +618,25 @@ def methods(store: Store = HERE, as_json: AsJson = False) -> None:
 
 
 @cli.command()
+def judgements(
+    id: Annotated[str, typer.Argument(help="A feature, such as gpt2/5-att/123.")],
+    store: Store = HERE,
+    scorer: Annotated[
+        str | None, typer.Option(help="Only of detection, fuzzing or simulation.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what judges said, place by place, of a feature's labels, and what was true."""
+    from app.labels import show_judgements
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        found = [one for one in atlas.judged(id) if scorer in (None, one.scorer)]
+        failed = atlas.label_failures(id)
+        _print(found, as_json, lambda: show_judgements(out, atlas, found, failed))
+
+
+@cli.command()
 def review(
     store: Store = HERE,
     limit: Annotated[int, typer.Option(help="At most so many.")] = 25,

@@ -289,6 +289,10 @@ class Atlas:
         """Everything about one feature."""
         return people.titled_feature(self.written, features.feature(self.evidence, name))
 
+    def measured(self, name: str | FeatureId) -> Feature:
+        """A feature as the snapshot has it: without neighbours and what people call it."""
+        return features.feature(self.evidence, name, alone=True)
+
     def strongest(self, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
         """The strongest example of several features; one that never fired has none."""
         return features.strongest(self.evidence, names)
