@@ -34,6 +34,7 @@ from ingest.imported import measure_limits, read_saes
 from ingest.mine.evidence import write_evidence
 from ingest.mine.passes import Mining
 from ingest.mine.units import exact, load_model
+from ingest.pace import Pace
 from ingest.run import Work, versions, write_json
 from ingest.train.evaluate import Evaluated, Evaluations, Losses, evaluate
 from ingest.train.loop import Figures, Trained, train
@@ -159,18 +160,26 @@ def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted
     layers = job.sae.layers
     stream = Stream(model, corpus.train, layers, job.positions, buffers, job.model.batch_contexts)
     reporter = work.reporter
-    reporter.stage("train", job.train.tokens // job.train.batch * job.train.batch, "tokens")
-
+    total = job.train.tokens // job.train.batch * job.train.batch
+    reporter.stage("train", total, "tokens")
+    uses = scored * job.train.repeats * buffers.contexts / contexts  # of one buffer
+    a_buffer = buffers.contexts * job.corpus.context_length
+    pace = Pace(math.ceil(total / uses) * a_buffer, total, reporter.clock)
     read = 0
 
     def harvested(tokens: int) -> None:
         nonlocal read
         read += tokens
-        reporter.advance(0, read=read)
+        pace.read(tokens)
+        more = {} if pace.sees_steps else {"reading": pace.read_rate}
+        reporter.advance(0, pace.left, read=read, **more)
 
     def stepped(figures: Figures) -> None:
-        shown = {"fvu": figures.fvu, "l0": figures.l0, "dead": figures.dead}
-        reporter.advance(job.train.batch, **shown)
+        if not pace.sees_steps:
+            reporter.resume(figures.tokens - job.train.batch)
+        pace.stepped(job.train.batch, figures.tokens)
+        shown = {"fvu": figures.fvu, "l0": figures.l0, "dead": figures.dead, "reading": None}
+        reporter.advance(job.train.batch, pace.left, **shown)
 
     trained: Trained = train(
         stream,
