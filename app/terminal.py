@@ -77,6 +77,8 @@ def describe(now: progress.Progress) -> str:
     if now.left is not None and now.done < now.total:
         least = "at least " if "reading" in now.figures else ""
         parts.append(f"{least}{_duration(now.left)} left")
+    if "needs" in now.figures:
+        parts.append(f"needs up to {now.figures['needs'] / 1e9:,.1f} GB of memory")
     if "reading" in now.figures:
         parts.append(f"reading {now.figures['reading']:,.0f} tokens/s")
     if "calls" in now.figures:

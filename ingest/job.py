@@ -31,6 +31,7 @@ from ingest.config import Job
 from ingest.corpus import Corpus
 from ingest.engine import open_engine
 from ingest.imported import measure_limits, read_saes
+from ingest.memory import Room, check_room, room_of, shape_of
 from ingest.mine.evidence import write_evidence
 from ingest.mine.passes import Mining
 from ingest.mine.units import exact, load_model
@@ -61,6 +62,7 @@ def run_job(
     store: Path,
     listen: progress.Listener = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
+    room: Room = room_of,
 ) -> Bundle:
     """Make the job's bundle in the store, going on where an earlier try stopped.
 
@@ -69,17 +71,20 @@ def run_job(
         store: the store's folder; made when missing.
         listen: told the progress, a few times a second.
         clock: seconds.
+        room: how many bytes a device has.
 
     Raises:
-        AtlasError: a model, corpus or setting that cannot work, or the run is already going on.
+        AtlasError: a model, corpus or setting that cannot work or fit, or the run is already
+            going on.
     """
-    return run.make(store, run_id(job), partial(_stages, job), listen, clock)
+    return run.make(store, run_id(job), partial(_stages, job, room), listen, clock)
 
 
-def _stages(job: Job, work: Work, seconds: Callable[[], float]) -> Bundle:
+def _stages(job: Job, room: Room, work: Work, seconds: Callable[[], float]) -> Bundle:
     work.reporter.stage("load model", 1, "model")
     model = _load(job)
-    work.reporter.advance(1)
+    needs = check_room(job, shape_of(model), room)
+    work.reporter.advance(1, needs=needs)
     corpus = _corpus(job, work, model)
     fitted = (_train if job.sae.source is None else _import)(job, work, model, corpus)
     evaluated = _evaluate(job, work, model, corpus, fitted)
