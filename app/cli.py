@@ -74,33 +74,56 @@ def ingest(
     publish_it: Annotated[
         bool, typer.Option("--publish/--no-publish", help="Publish the bundle when it is done.")
     ] = True,
+    engine: Annotated[
+        str | None, typer.Option(help="Who mines: local, or dask. Short for --set engine.kind=")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler; else processes started here.")
+    ] = None,
+    log: Annotated[str, typer.Option(help="text, or json for one object a line.")] = "text",
 ) -> None:
     """Run a job. Stopped at any moment, the same command goes on where it was."""
-    _ingest(job, store, changes or [], publish_it)
+    short = {"engine.kind": engine, "engine.scheduler": scheduler}
+    more = [f"{name}={value}" for name, value in short.items() if value is not None]
+    _ingest(job, store, [*(changes or []), *more], publish_it, log)
 
 
-def _ingest(job: str, store: Path, changes: list[str], publish_it: bool = True) -> None:
+def _ingest(
+    job: str, store: Path, changes: list[str], publish_it: bool = True, log: str = "text"
+) -> None:
     from app.evaluations import show_joint
+    from app.log import JsonLines
     from app.terminal import ProgressLines
     from atlas.api import Atlas
     from atlas.store.publish import publish as publish_bundles
     from ingest.config import load_job
     from ingest.job import run_id, run_job
 
+    if log not in ("text", "json"):
+        raise QueryError(f"log {log!r} is not known", "known: text, json")
     settings = load_job(job, changes)
-    out.print(f"run {run_id(settings)} in {store}", markup=False)
+    say = err if log == "json" else out  # standard output is then for the objects alone
+    say.print(f"run {run_id(settings)} in {store}", markup=False)
     try:
-        with ProgressLines(out) as lines:
-            bundle = run_job(settings, store, lines)
+        if log == "json":
+            bundle = run_job(settings, store, JsonLines(_write_line))
+        else:
+            with ProgressLines(out) as lines:
+                bundle = run_job(settings, store, lines)
     except KeyboardInterrupt:
         err.print("\nstopped; give the same command again to go on")
         raise typer.Exit(130) from None
-    out.print(f"bundle {bundle.path}", markup=False)
+    say.print(f"bundle {bundle.path}", markup=False)
     if publish_it:
         snapshot = publish_bundles(store, [bundle.path])
-        out.print(f"published as snapshot {snapshot.name}", markup=False)
+        say.print(f"published as snapshot {snapshot.name}", markup=False)
         with Atlas.open(store) as atlas:
-            show_joint(out, atlas.run(bundle.run))
+            show_joint(say, atlas.run(bundle.run))
+
+
+def _write_line(line: str) -> None:
+    sys.stdout.write(line)
+    sys.stdout.flush()
 
 
 @cli.command()

@@ -75,7 +75,12 @@ def describe(now: progress.Progress) -> str:
     if now.rate and now.unit in ("features", "labels"):
         parts.append(f"{now.rate:,.2f} {now.unit}/s")
     if now.left is not None and now.done < now.total:
-        parts.append(f"{_duration(now.left)} left")
+        least = "at least " if "reading" in now.figures else ""
+        parts.append(f"{least}{_duration(now.left)} left")
+    if "needs" in now.figures:
+        parts.append(f"needs up to {now.figures['needs'] / 1e9:,.1f} GB of memory")
+    if "reading" in now.figures:
+        parts.append(f"reading {now.figures['reading']:,.0f} tokens/s")
     if "calls" in now.figures:
         parts.append(f"{now.figures['calls']:,} calls, {now.figures['spent']} spent")
     if now.figures.get("failed"):
