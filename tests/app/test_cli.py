@@ -229,3 +229,12 @@ def test_a_server_for_others_asks_who_writes(atlas, tmp_path):
     code, _, err = atlas("serve", "--tokens", str(tmp_path / "none"))
     assert code == 2
     assert "the token file" in err
+
+
+def test_pairs_are_found_by_their_tokens(atlas):
+    code, out, _ = atlas("pairs", "--dst", " mat", "--layer", "1", "--distance-min", "2")
+    assert code == 0
+    assert "toy/1-t/0" in out
+    assert "1 of 3" in out
+    code, _, err = atlas("pairs")
+    assert (code, "no pair asked for" in err) == (2, True)
