@@ -354,6 +354,12 @@ def prompt(
         bool, typer.Option("--recurse", help="Follow the feature back to the embeddings.")
     ] = False,
     depth: Annotated[int, typer.Option(help="How far back, with --recurse.")] = 2,
+    skip_start: Annotated[
+        bool, typer.Option("--skip-start", help="Do not follow features of the first position.")
+    ] = False,
+    rank: Annotated[
+        bool, typer.Option("--rank", help="List the features that fire most on the whole text.")
+    ] = False,
     ablate: Annotated[
         bool, typer.Option("--ablate", help="Zero the feature and see what changes.")
     ] = False,
@@ -371,14 +377,17 @@ def prompt(
         known = explain.feature_id(atlas, feature) if feature else None
         explorer = atlas.explorer(model or (known.sae.model if known else None))
         titles = explain.Titles(atlas)
-        if known is None:
+        if known is None and rank:
+            ranked = atlas.ranked(explorer.all_firings(text), max(top, 10))
+            _print(ranked, as_json, lambda: explain.show_ranked(out, ranked))
+        elif known is None:
             found = explorer.features(text, top=top)
             _print(found, as_json, lambda: explain.show_features(out, found, titles))
         elif ablate:
             done = explorer.ablate(text, [Edit(known, "zero")])
             _print(done, as_json, lambda: explain.show_ablation(out, done, titles))
         elif recurse:
-            graph = explorer.graph(text, known, pos, depth, top)
+            graph = explorer.graph(text, known, pos, depth, top, skip_start=skip_start)
             _print(graph, as_json, lambda: explain.show_graph(out, graph, titles))
         else:
             trace = explorer.trace(text, known, pos)
@@ -774,6 +783,35 @@ def check_roles(
         place = f"{one.layer}.{one.head}"
         rank = f"rank {one.rank} of {one.of} by {one.role.measure} {one.value:.3f}"
         out.print(f"{told:>9}  {one.role.name:<24} {place:>5}  {rank}  ({one.role.reference})")
+
+
+@cli.command()
+def pairs(
+    store: Store = HERE,
+    dst: Annotated[str | None, typer.Option(help="Token it fires on; spaces count.")] = None,
+    src: Annotated[str | None, typer.Option(help="Token that it fetches from.")] = None,
+    distance_min: Annotated[int | None, typer.Option(help="Least positions between them.")] = None,
+    distance_max: Annotated[int | None, typer.Option(help="Most positions between them.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    sae: Annotated[str | None, typer.Option(help="Only this SAE.")] = None,
+    layer: Annotated[int | None, typer.Option(help="Only this layer.")] = None,
+    head: Annotated[int | None, typer.Option(help="Through this head.")] = None,
+    family: Annotated[str | None, typer.Option(help="Only this feature family.")] = None,
+    limit: Annotated[int, typer.Option(help="Results per page.")] = 20,
+    after: Annotated[str, typer.Option(help="Mark that the page before printed.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Find features that fire on one token because of another."""
+    from app.terminal import show_pairs
+    from atlas.api import Atlas
+    from atlas.types import PairQuery
+
+    asked = PairQuery(
+        dst, src, distance_min, distance_max, model, sae, layer, head, family, limit, after
+    )
+    with Atlas.open(store) as atlas:
+        page = atlas.pairs(asked)
+    _print(page, as_json, lambda: show_pairs(out, page))
 
 
 def _print(thing: Any, as_json: bool, text: Callable[[], None]) -> None:

@@ -18,7 +18,18 @@ from atlas.api import Atlas
 from atlas.errors import NotFound
 from atlas.ids import FeatureId, HeadId, Id, SaeId, parse
 from atlas.store.recipes import Recipe
-from atlas.types import Example, Feature, FeatureRow, Head, Model, Page, Query, Sae, SqlResult
+from atlas.types import (
+    Example,
+    Feature,
+    FeatureRow,
+    Head,
+    Model,
+    Page,
+    PairPage,
+    Query,
+    Sae,
+    SqlResult,
+)
 
 ACTIVATION, SOURCE = "black on dark_orange", "white on blue"
 _NAMED = re.compile("“[a-z]{2,}")
@@ -114,6 +125,8 @@ def show_runs(console: Console, runs: tuple[progress.Progress, ...]) -> None:
 
 def show_page(console: Console, page: Page) -> None:
     """Search results."""
+    if page.unsearched:
+        console.print(f"searched by words alone: {page.unsearched}", style="dim", markup=False)
     if not page.hits:
         console.print("nothing found; take away a filter or a word")
         return
@@ -121,6 +134,22 @@ def show_page(console: Console, page: Page) -> None:
     for hit in page.hits:
         why = hit.reasons[0] if hit.reasons else ""
         table.add_row(*_cells(hit.row), escape(why))
+    console.print(table)
+    console.print(f"{len(page.hits)} of {page.total:,} · snapshot {page.snapshot}", markup=False)
+    if page.after:
+        console.print(f"next page: --after {page.after}", markup=False)
+
+
+def show_pairs(console: Console, page: PairPage) -> None:
+    """Pair search results, each with its strongest example."""
+    if not page.hits:
+        console.print("no feature has that pair; take away a filter")
+        return
+    table = _table("feature", "title", "matches", "strongest of them")
+    for hit in page.hits:
+        matches = f"{hit.matches} of {hit.kept}"
+        title = escape(hit.row.title or "–")
+        table.add_row(str(hit.row.id), title, matches, _line(hit.example))
     console.print(table)
     console.print(f"{len(page.hits)} of {page.total:,} · snapshot {page.snapshot}", markup=False)
     if page.after:

@@ -262,3 +262,12 @@ def test_a_wrong_hypothesis_and_a_missing_target_are_one_clear_line(atlas):
     assert code == 2
     assert "line 1, column 1: unknown name 'distnce'" in err
     assert "0 targets are named" in atlas("test", "earlier")[2]
+
+
+def test_pairs_are_found_by_their_tokens(atlas):
+    code, out, _ = atlas("pairs", "--dst", " mat", "--layer", "1", "--distance-min", "2")
+    assert code == 0
+    assert "toy/1-t/0" in out
+    assert "1 of 3" in out
+    code, _, err = atlas("pairs")
+    assert (code, "no pair asked for" in err) == (2, True)
