@@ -73,7 +73,8 @@ def test_no_filter_of_a_search_is_lost_on_the_way(name):
         "text": "x", "model": "gpt2", "sae": "gpt2/5-z", "layer": 0, "head": 3, "head_min": 0.125,
         "head_by": "weights", "family": "induction", "tag": "a b", "density_min": 0.0,
         "density_max": 0.3, "support_min": 0.9, "disagree": True, "dead": True, "sort": "id",
-        "descending": False, "limit": 50, "after": "abc", "role": "induction", "by": "words", "method": "human",
+        "descending": False, "limit": 50, "after": "abc", "role": "induction", "by": "words",
+        "method": "human",
         "score_min": 0.5, "disagreement_min": 0.1,
     }  # fmt: skip
     place = url.AtSearch(**{name: values[name]})
