@@ -66,7 +66,7 @@ def demo(
 
 @cli.command()
 def ingest(
-    job: Annotated[str, typer.Argument(help="A TOML file, or a preset: demo, gpt2.")],
+    job: Annotated[str, typer.Argument(help="A TOML file, or a preset such as demo or gpt2.")],
     store: Store = HERE,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: --set sae.k=16")
@@ -658,6 +658,80 @@ def embed(store: Store = HERE) -> None:
         return
     snapshot = publish_bundles(store, [bundle.path])
     out.print(f"published as snapshot {snapshot.name}", markup=False)
+
+
+@cli.command()
+def verify(
+    store: Store = HERE,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Examples, features and pairs to draw, per model.")
+    ] = 50,
+    seed: Annotated[int, typer.Option(help="Which ones are drawn.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Recompute randomly chosen rows from the model and the weights; exit code 1 if one differs."""
+    from app.verified import show_checks
+    from atlas.api import Atlas
+    from ingest.verify.verify import verify as verify_atlas
+
+    with Atlas.open(store) as atlas:
+        checks = verify_atlas(atlas, rows, seed, device)
+        if as_json:
+            found = list(checks)
+            _print(found, as_json, lambda: None)
+            holds = not any(one.differences for one in found)
+        else:
+            holds = show_checks(out, err, checks)
+    if not holds:
+        raise typer.Exit(1)
+
+
+@cli.command("test")
+def try_hypothesis(
+    hypothesis: Annotated[
+        str | None, typer.Argument(help="A file, the name of a saved one, or the statement itself.")
+    ] = None,
+    store: Store = HERE,
+    feature: Annotated[str | None, typer.Option(help="Test it on this feature.")] = None,
+    head: Annotated[str | None, typer.Option(help="Or on the features this head leads.")] = None,
+    sae: Annotated[str | None, typer.Option(help="Or on the features of this SAE.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the features and places that are drawn.")] = 0,
+    save: Annotated[str | None, typer.Option(help="Save it under this name.")] = None,
+    author: Annotated[str, typer.Option(help="Who saves it.", envvar="USER")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Test a hypothesis about firings. Without one, every saved hypothesis is tested again."""
+    from app import trials
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        asked = trials.asked(atlas, hypothesis, (feature, head, sae), seed)
+        found = tuple(atlas.test(*one) for one in asked)
+        if save is not None:
+            trials.save(atlas, asked, save, author)
+    _print(found, as_json, lambda: trials.show_trials(out, found))
+
+
+@cli.command("check-roles")
+def check_roles(
+    model: Annotated[str, typer.Argument(help="GPT-2 small: a hub name or a folder.")] = "gpt2",
+) -> None:
+    """Look for the published head roles of GPT-2 small; says so when its weights are not here."""
+    from atlas.errors import ModelError
+    from atlas.model import load
+    from ingest.studies.known_roles import check
+
+    try:
+        loaded = load(model, dtype="float32")
+    except ModelError as error:
+        out.print(f"skipped: {error}", markup=False)
+        return
+    for one in check(loaded):
+        told = "found" if one.found else "NOT found"
+        place = f"{one.layer}.{one.head}"
+        rank = f"rank {one.rank} of {one.of} by {one.role.measure} {one.value:.3f}"
+        out.print(f"{told:>9}  {one.role.name:<24} {place:>5}  {rank}  ({one.role.reference})")
 
 
 def _print(thing: Any, as_json: bool, text: Callable[[], None]) -> None:

@@ -196,6 +196,13 @@ def show_feature(console: Console, feature: Feature, examples: int, kind: str = 
                 "" if label.support is None else f" (support {label.support:.0%} of {label.n})"
             )
             console.print(f"{label.side:>10}  {label.text}{support} · {label.method}", markup=False)
+    for score in feature.scores:
+        around = score.interval
+        told = f" ({around.low:.2f} to {around.high:.2f})" if around else ""
+        by = score.method if score.model is None else f"{score.method} {score.model}"
+        console.print(
+            f"{score.scorer:>10}  {score.score:.2f}{told} of {score.n} places · {by}", markup=False
+        )
     low, high = feature.density_interval.low, feature.density_interval.high
     console.print(
         f"   density  {row.density:.3%} ({low:.3%} to {high:.3%}), {row.firings:,} firings"

@@ -322,8 +322,6 @@ class _Run:
     async def _explained(self, client: Client, feature: Feature, places: Split) -> Work:
         choice, by = self._settings.choice, labeller_of(self._settings)
         try:
-            if not places.shown:
-                raise Failed("it has no firing to explain it by")
             ask = explain.request(feature, places, choice, self._counter)
             found = await read(client, ask, Explanation)
         except Failed as failure:

@@ -172,9 +172,8 @@ def _forming(examples: Examples) -> NDArray[Any]:
 
 def _facts(corpus: Corpus, examples: Examples, words: NDArray[Any], start: int) -> Facts:
     """What label rules look at; positions before `start` hold no word of the text."""
-    contexts, chosen, found = corpus.mine, examples.chosen, examples.attributed
-    strongest = np.where(found.src_dfa > 0, found.src_dfa, -np.inf).argmax(1)
-    source = np.take_along_axis(found.src_pos, strongest[:, None], 1)[:, 0].astype(np.int64)
+    contexts, chosen = corpus.mine, examples.chosen
+    source = tables.strongest_source(examples)
 
     def word_at(pos: NDArray[Any]) -> NDArray[Any]:
         inside = (pos >= start) & (pos < contexts.length[chosen.ctx])
