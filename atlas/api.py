@@ -289,6 +289,10 @@ class Atlas:
         """Everything about one feature."""
         return people.titled_feature(self.written, features.feature(self.evidence, name))
 
+    def measured(self, name: str | FeatureId) -> Feature:
+        """A feature as the snapshot has it: without neighbours and what people call it."""
+        return features.feature(self.evidence, name, alone=True)
+
     def strongest(self, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
         """The strongest example of several features; one that never fired has none."""
         return features.strongest(self.evidence, names)
@@ -401,7 +405,7 @@ class Atlas:
 
         Args:
             hypothesis: a statement in the language of `atlas.hypothesis`.
-            target: what it is about; of a head or an SAE, up to `trials.FEATURES` are tested.
+            target: what it is about; of a head or an SAE, up to 300 features are tested.
             seed: of the features and the places without firing that are drawn.
         """
         return trials.test(self.evidence, parse(hypothesis), target, seed)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from atlas import wire
 from atlas.client_notes import NotesClient
 from atlas.client_prompt import PromptClient
-from atlas.client_server import Parameters, Server
+from atlas.client_server import Parameters, Server, encoded
 from atlas.errors import NotFound
 from atlas.hypothesis_types import Trial
 from atlas.ids import FeatureId, HeadId, Id, SaeId, is_name, parse_feature, parse_head, parse_sae
@@ -281,7 +281,7 @@ class Client:
         values = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
         body = {"query": query, "parameters": values, "limit": limit, "seconds": seconds}
         wanted = [("format", "arrow"), *self._held]
-        return from_arrow(self._server.ask("POST", "/sql", wanted, wire.dumps(body).encode()))
+        return from_arrow(self._server.ask("POST", "/sql", wanted, encoded(wire.dumps(body))))
 
     def explorer(self, model: str | None = None) -> PromptClient:
         """Runs prompts through a model on the server, which loads it when first asked."""

@@ -80,7 +80,7 @@ class Source:
 
     def read(self, name: FeatureId) -> tuple[Feature, Split]:
         """A feature and its places."""
-        feature, choice = self._without_start(self.atlas.feature(name)), self.settings.choice
+        feature, choice = self._without_start(self.atlas.measured(name)), self.settings.choice
         nearby = self.atlas.fired_nearby(name, {one.ctx for one in feature.examples})
         elsewhere = self._elsewhere[feature.sae.run]
         return feature, split(

@@ -166,7 +166,7 @@ def a_planted_bundle(folder: Path) -> Bundle:
         "evaluate": {"tokens": 800},
         "mine": {"tokens": 1500, "logits": 4},
     })  # fmt: skip
-    fitted = Fitted(saes, torch.full((2,), torch.inf), [0.0, 0.0], 1, 1)
+    fitted = Fitted(saes, torch.full((2,), torch.inf), 1, [0.0, 0.0], 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ingest.job._train", lambda *_: fitted)
         return run_job(job, folder / "made")

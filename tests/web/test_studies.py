@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from app.web.widgets.reproduce import job_toml
 from atlas.api import Atlas
 from atlas.store.publish import publish
 from ingest.job import run_job
@@ -78,3 +79,19 @@ def test_a_head_that_is_not_there_has_no_studies(studied):
 
     with pytest.raises(NotFound):
         Atlas.open(studied).head_studies("tiny/L9H9")
+
+
+def test_a_run_s_settings_as_a_job_file_make_the_same_run(studied, tmp_path):
+    from ingest.config import load_job
+    from ingest.job import run_id
+
+    runs = Atlas.open(studied).runs()
+    (run,) = (one for one in runs if "study" not in one.config)
+    file = tmp_path / "job.toml"
+    file.write_text(job_toml(run.config))
+    assert run_id(load_job(str(file), [])) == run.id
+    html = seen(page(studied, "runs", id=run.id))
+    assert "How to make it again" in html
+    assert "All 2 layers at once" in html
+    again = next(one for one in runs if "study" in one.config)
+    assert f"<code>atlas study {again.kind}</code>" in seen(page(studied, "runs", id=again.id))

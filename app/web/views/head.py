@@ -94,10 +94,8 @@ def _top(head: Head, claims: Sequence[Judged[RoleClaim]], metrics: Markup, snaps
         ("keys and values from", f"KV head {row.kv_head}", ""),
     )
     return html(
-        '<div class="two"><div><p class="id soft">{}</p><h1>Layer {}, head {}</h1>'
-        '<div class="row chips">{}</div>'
-        '<div class="figures">{}</div><p class="small">{}</p></div>'
-        "<div><h3>Metrics</h3>{}</div></div>",
+        '<p class="id soft">{}</p><h1>Layer {}, head {}</h1><div class="row chips">{}</div>'
+        '<div class="figures">{}</div><p class="small">{}</p><h2>Metrics</h2>{}',
         str(name),
         name.layer,
         name.head,
@@ -124,19 +122,22 @@ def _metrics(head: Head, every: Mapping[HeadId, Sequence[HeadMetric]]) -> Markup
     for metrics in every.values():
         for one in metrics:
             values[one.metric, one.condition].append(one.value)
-    return table(
-        _METRICS, (_metric(one, values[one.metric, one.condition]) for one in head.metrics)
+    lines = [_metric(one, values[one.metric, one.condition]) for one in head.metrics]
+    half = (len(lines) + 1) // 2
+    return html(
+        '<div class="two even"><div>{}</div><div>{}</div></div>',
+        table(_METRICS, lines[:half]),
+        table(_METRICS, lines[half:]),
     )
 
 
 def _metric(one: HeadMetric, all_heads: Sequence[float]) -> Sequence[object]:
     within = f"{fixed(one.interval.low)} to {fixed(one.interval.high)}" if one.interval else ""
     name, condition = (words.replace("_", " ") for words in (one.metric, one.condition))
-    words = html(
-        '<span data-tip="{}">{}</span>', f"95 % interval {within}\nn {one.n}", fixed(one.value)
-    )
-    higher = sum(value > one.value for value in all_heads)
-    return name, condition, words, spread(all_heads, one.value), f"{higher + 1} of {len(all_heads)}"
+    tip = f"95 % interval {within}\nn {one.n}" if within else f"n {one.n}"
+    value = html('<span data-tip="{}">{}</span>', tip, fixed(one.value))
+    rank = 1 + sum(other > one.value for other in all_heads)
+    return name, condition, value, spread(all_heads, one.value), f"{rank} of {len(all_heads)}"
 
 
 def _features(place: AtHead, head: Head, snapshot: str) -> Markup:

@@ -265,5 +265,8 @@ def test_the_command_says_what_it_did(atlas, endpoint, monkeypatch):
     assert "published as snapshot 000002" in done.output
     assert "detection" in done.output
     assert KEY not in dry.output + done.output
+    shown = runner.invoke(cli, ["judgements", "toy/1-t/3", "--store", str(atlas.store)])
+    assert "detection of the label by llm m explain-" in shown.output
+    assert shown.output.count("✓") == 4 * 24
     spent = runner.invoke(cli, [*base, "--budget-tokens", "9000"])
     assert "stopped: the budget of 9,000 tokens is spent" in spent.output
