@@ -66,7 +66,7 @@ def demo(
 
 @cli.command()
 def ingest(
-    job: Annotated[str, typer.Argument(help="A TOML file, or a preset: demo, gpt2.")],
+    job: Annotated[str, typer.Argument(help="A TOML file, or a preset such as demo or gpt2.")],
     store: Store = HERE,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: --set sae.k=16")
@@ -354,6 +354,12 @@ def prompt(
         bool, typer.Option("--recurse", help="Follow the feature back to the embeddings.")
     ] = False,
     depth: Annotated[int, typer.Option(help="How far back, with --recurse.")] = 2,
+    skip_start: Annotated[
+        bool, typer.Option("--skip-start", help="Do not follow features of the first position.")
+    ] = False,
+    rank: Annotated[
+        bool, typer.Option("--rank", help="List the features that fire most on the whole text.")
+    ] = False,
     ablate: Annotated[
         bool, typer.Option("--ablate", help="Zero the feature and see what changes.")
     ] = False,
@@ -371,14 +377,17 @@ def prompt(
         known = explain.feature_id(atlas, feature) if feature else None
         explorer = atlas.explorer(model or (known.sae.model if known else None))
         titles = explain.Titles(atlas)
-        if known is None:
+        if known is None and rank:
+            ranked = atlas.ranked(explorer.all_firings(text), max(top, 10))
+            _print(ranked, as_json, lambda: explain.show_ranked(out, ranked))
+        elif known is None:
             found = explorer.features(text, top=top)
             _print(found, as_json, lambda: explain.show_features(out, found, titles))
         elif ablate:
             done = explorer.ablate(text, [Edit(known, "zero")])
             _print(done, as_json, lambda: explain.show_ablation(out, done, titles))
         elif recurse:
-            graph = explorer.graph(text, known, pos, depth, top)
+            graph = explorer.graph(text, known, pos, depth, top, skip_start=skip_start)
             _print(graph, as_json, lambda: explain.show_graph(out, graph, titles))
         else:
             trace = explorer.trace(text, known, pos)
@@ -641,6 +650,25 @@ def methods(store: Store = HERE, as_json: AsJson = False) -> None:
 
 
 @cli.command()
+def judgements(
+    id: Annotated[str, typer.Argument(help="A feature, such as gpt2/5-att/123.")],
+    store: Store = HERE,
+    scorer: Annotated[
+        str | None, typer.Option(help="Only of detection, fuzzing or simulation.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what judges said, place by place, of a feature's labels, and what was true."""
+    from app.labels import show_judgements
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        found = [one for one in atlas.judged(id) if scorer in (None, one.scorer)]
+        failed = atlas.label_failures(id)
+        _print(found, as_json, lambda: show_judgements(out, atlas, found, failed))
+
+
+@cli.command()
 def review(
     store: Store = HERE,
     limit: Annotated[int, typer.Option(help="At most so many.")] = 25,
@@ -708,6 +736,82 @@ def verify(
             holds = show_checks(out, err, checks)
     if not holds:
         raise typer.Exit(1)
+
+
+@cli.command("test")
+def try_hypothesis(
+    hypothesis: Annotated[
+        str | None, typer.Argument(help="A file, the name of a saved one, or the statement itself.")
+    ] = None,
+    store: Store = HERE,
+    feature: Annotated[str | None, typer.Option(help="Test it on this feature.")] = None,
+    head: Annotated[str | None, typer.Option(help="Or on the features this head leads.")] = None,
+    sae: Annotated[str | None, typer.Option(help="Or on the features of this SAE.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the features and places that are drawn.")] = 0,
+    save: Annotated[str | None, typer.Option(help="Save it under this name.")] = None,
+    author: Annotated[str, typer.Option(help="Who saves it.", envvar="USER")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Test a hypothesis about firings. Without one, every saved hypothesis is tested again."""
+    from app import trials
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        asked = trials.asked(atlas, hypothesis, (feature, head, sae), seed)
+        found = tuple(atlas.test(*one) for one in asked)
+        if save is not None:
+            trials.save(atlas, asked, save, author)
+    _print(found, as_json, lambda: trials.show_trials(out, found))
+
+
+@cli.command("check-roles")
+def check_roles(
+    model: Annotated[str, typer.Argument(help="GPT-2 small: a hub name or a folder.")] = "gpt2",
+) -> None:
+    """Look for the published head roles of GPT-2 small; says so when its weights are not here."""
+    from atlas.errors import ModelError
+    from atlas.model import load
+    from ingest.studies.known_roles import check
+
+    try:
+        loaded = load(model, dtype="float32")
+    except ModelError as error:
+        out.print(f"skipped: {error}", markup=False)
+        return
+    for one in check(loaded):
+        told = "found" if one.found else "NOT found"
+        place = f"{one.layer}.{one.head}"
+        rank = f"rank {one.rank} of {one.of} by {one.role.measure} {one.value:.3f}"
+        out.print(f"{told:>9}  {one.role.name:<24} {place:>5}  {rank}  ({one.role.reference})")
+
+
+@cli.command()
+def pairs(
+    store: Store = HERE,
+    dst: Annotated[str | None, typer.Option(help="Token it fires on; spaces count.")] = None,
+    src: Annotated[str | None, typer.Option(help="Token that it fetches from.")] = None,
+    distance_min: Annotated[int | None, typer.Option(help="Least positions between them.")] = None,
+    distance_max: Annotated[int | None, typer.Option(help="Most positions between them.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    sae: Annotated[str | None, typer.Option(help="Only this SAE.")] = None,
+    layer: Annotated[int | None, typer.Option(help="Only this layer.")] = None,
+    head: Annotated[int | None, typer.Option(help="Through this head.")] = None,
+    family: Annotated[str | None, typer.Option(help="Only this feature family.")] = None,
+    limit: Annotated[int, typer.Option(help="Results per page.")] = 20,
+    after: Annotated[str, typer.Option(help="Mark that the page before printed.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Find features that fire on one token because of another."""
+    from app.terminal import show_pairs
+    from atlas.api import Atlas
+    from atlas.types import PairQuery
+
+    asked = PairQuery(
+        dst, src, distance_min, distance_max, model, sae, layer, head, family, limit, after
+    )
+    with Atlas.open(store) as atlas:
+        page = atlas.pairs(asked)
+    _print(page, as_json, lambda: show_pairs(out, page))
 
 
 def _print(thing: Any, as_json: bool, text: Callable[[], None]) -> None:

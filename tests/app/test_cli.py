@@ -241,3 +241,33 @@ def test_a_server_for_others_asks_who_writes(atlas, tmp_path):
     code, _, err = atlas("serve", "--tokens", str(tmp_path / "none"))
     assert code == 2
     assert "the token file" in err
+
+
+def test_a_hypothesis_is_tested_from_a_file_saved_and_tested_again(atlas, tmp_path):
+    path = tmp_path / "induced.txt"
+    path.write_text("# fires on the token that stood before its source\nsrc.before == dst.token\n")
+    code, out, _ = atlas("test", str(path), "--feature", "toy/1-t/0", "--save", "induced",
+                         "--author", "Ann")  # fmt: skip
+    assert code == 0
+    assert "0.333" in out
+    again = json.loads(atlas("test", "--json")[1])
+    assert [one["target"] for one in again] == ["toy/1-t/0"]
+    assert again[0]["pooled"]["recall"]["held"] == 1
+    named = json.loads(atlas("test", "induced", "--head", "toy/L1H1", "--json")[1])
+    assert named[0]["pooled"]["features"] == 2
+
+
+def test_a_wrong_hypothesis_and_a_missing_target_are_one_clear_line(atlas):
+    code, _, err = atlas("test", "distnce < 5", "--sae", "toy/1-t")
+    assert code == 2
+    assert "line 1, column 1: unknown name 'distnce'" in err
+    assert "0 targets are named" in atlas("test", "earlier")[2]
+
+
+def test_pairs_are_found_by_their_tokens(atlas):
+    code, out, _ = atlas("pairs", "--dst", " mat", "--layer", "1", "--distance-min", "2")
+    assert code == 0
+    assert "toy/1-t/0" in out
+    assert "1 of 3" in out
+    code, _, err = atlas("pairs")
+    assert (code, "no pair asked for" in err) == (2, True)
