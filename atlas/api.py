@@ -23,7 +23,18 @@ from atlas.label_types import (
     Wanted,
 )
 from atlas.prompt_types import Features, PromptSearch, RankBy
-from atlas.store import export, features, find, heads, labels, pairs, snapshots, studies, trials
+from atlas.store import (
+    export,
+    features,
+    find,
+    heads,
+    labels,
+    pairs,
+    snapshots,
+    studied,
+    studies,
+    trials,
+)
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
 from atlas.store.heads import FEATURES
@@ -32,7 +43,7 @@ from atlas.store.reader import Reader, Still, open_store
 from atlas.store.recipes import Recipe, cookbook
 from atlas.store.sql import Parameters
 from atlas.store.studies import ROWS
-from atlas.study_types import StudyPage, StudyRow
+from atlas.study_types import FamilyClaim, HeadStudies, StudyPage, StudyRow
 from atlas.types import (
     Bins,
     Context,
@@ -278,6 +289,10 @@ class Atlas:
         """Everything about one feature."""
         return people.titled_feature(self.written, features.feature(self.evidence, name))
 
+    def measured(self, name: str | FeatureId) -> Feature:
+        """A feature as the snapshot has it: without neighbours and what people call it."""
+        return features.feature(self.evidence, name, alone=True)
+
     def strongest(self, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
         """The strongest example of several features; one that never fired has none."""
         return features.strongest(self.evidence, names)
@@ -347,6 +362,14 @@ class Atlas:
     def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""
         return people.titled_head(self.written, heads.head(self.evidence, name, limit, by))
+
+    def head_studies(self, name: str | HeadId) -> HeadStudies:
+        """What studies left about one head: where it looks, its partners, effects."""
+        return studied.head_studies(self.evidence, name)
+
+    def families(self, name: str | FeatureId) -> tuple[FamilyClaim, ...]:
+        """Families whose rule holds for a feature, with the evidence; its own first."""
+        return studied.families(self.evidence, name)
 
     def studies(self) -> tuple[StudyRow, ...]:
         """Every run of a study, newest first."""

@@ -9,10 +9,17 @@ from typing import Any, TypeVar
 from atlas import wire
 from atlas.client_notes import NotesClient
 from atlas.client_prompt import PromptClient
-from atlas.client_server import Parameters, Server
+from atlas.client_server import Parameters, Server, encoded
 from atlas.errors import NotFound
 from atlas.hypothesis_types import Trial
 from atlas.ids import FeatureId, HeadId, Id, SaeId, is_name, parse_feature, parse_head, parse_sae
+from atlas.label_types import (
+    JudgedScore,
+    LabelFailure,
+    LabelMethod,
+    ReviewItem,
+    ReviewReason,
+)
 from atlas.progress import Progress
 from atlas.prompt_types import Features, PromptSearch, RankBy
 from atlas.store.describe import TablePage
@@ -181,6 +188,28 @@ class Client:
         """A feature worth looking at; another one each time unless a seed is given."""
         return self._get(FeatureId, "/random", _given(seed=seed))
 
+    def label_methods(self) -> tuple[LabelMethod, ...]:
+        """Ways of labelling compared: one per method and scorer, best mean first."""
+        return self._get(tuple[LabelMethod, ...], "/labels/methods")
+
+    def judged(self, name: str | FeatureId) -> tuple[JudgedScore, ...]:
+        """Every single judgement behind the scores of a feature's labels."""
+        return self._get(tuple[JudgedScore, ...], f"/features/{_feature(name)}/judgements")
+
+    def label_failures(self, name: str | FeatureId) -> tuple[LabelFailure, ...]:
+        """What labellers could not do for a feature."""
+        return self._get(tuple[LabelFailure, ...], f"/features/{_feature(name)}/label-failures")
+
+    def review_queue(
+        self,
+        limit: int = 25,
+        sae: str | SaeId | None = None,
+        reason: ReviewReason | None = None,
+    ) -> tuple[ReviewItem, ...]:
+        """Features whose label, weights and measurement call for a person."""
+        wanted = _given(limit=limit, sae=sae, reason=reason)
+        return self._get(tuple[ReviewItem, ...], "/review", wanted)
+
     def heads(self, model: str) -> tuple[HeadRow, ...]:
         """All heads of a model."""
         return self._get(tuple[HeadRow, ...], f"/heads/{_segment(model)}")
@@ -252,7 +281,7 @@ class Client:
         values = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
         body = {"query": query, "parameters": values, "limit": limit, "seconds": seconds}
         wanted = [("format", "arrow"), *self._held]
-        return from_arrow(self._server.ask("POST", "/sql", wanted, wire.dumps(body).encode()))
+        return from_arrow(self._server.ask("POST", "/sql", wanted, encoded(wire.dumps(body))))
 
     def explorer(self, model: str | None = None) -> PromptClient:
         """Runs prompts through a model on the server, which loads it when first asked."""
@@ -280,6 +309,10 @@ class Client:
 def _given(**parameters: Any) -> Parameters:
     """Query parameters; None is not asked for."""
     return [(name, value) for name, value in parameters.items() if value is not None]
+
+
+def _feature(name: str | FeatureId) -> FeatureId:
+    return parse_feature(name) if isinstance(name, str) else name
 
 
 def _sae(name: str | SaeId) -> SaeId:

@@ -8,6 +8,7 @@ from ingest.studies.heads import HeadsPart, study_heads
 from ingest.studies.ioi import ioi
 from ingest.studies.ioi_ablate import IoiSettings
 from ingest.studies.prefix import PrefixSettings, prefix
+from ingest.studies.roles import RolesPart, study_roles
 from ingest.studies.study import Kind
 
 STUDIES: Mapping[str, Kind] = {
@@ -18,6 +19,12 @@ STUDIES: Mapping[str, Kind] = {
         "The family of every feature by rule, tested on held-out text.",
         FamiliesPart,
         study_families,
+    ),
+    "roles": Kind(
+        "What each head does by its top features, and whether that is one thing.",
+        RolesPart,
+        study_roles,
+        reads=("heads", "families"),
     ),
     "prefix": Kind(
         "Induction of every head by prefix length, on random tokens and on text, prefixes broken.",

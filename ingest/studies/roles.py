@@ -1,182 +1,289 @@
-"""Heads of GPT-2 small whose roles are published (PAPER.md section 10), looked for here.
+"""The study of roles: what the features of each head say that it does, and whether it is one thing.
 
-A role is found where its heads rank high, among all heads of the model, by the measure that goes
-with it. Ranks and values are given, so that a miss can be judged.
+For every head of a layer with an SAE: its top features by weight share and by measured share, dead
+ones out, clustered (`role_rules`); one machine role claim per cluster with its evidence; cohesion
+against shuffled shares; and how many clusters carry most of what the head gives to all features.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from atlas.lens.logits import head_logits
-from atlas.model import LanguageModel
-from atlas.model.probe import attended
-from ingest.studies.attention import ON_REPEATED, repeated
-from ingest.studies.ioi_effects import differences, put, read_z, reading
-from ingest.studies.ioi_prompts import Family, Prompts, draws, join, prompts, unrelated
-from ingest.studies.ioi_words import ORDERS, single_tokens
-from ingest.studies.prefix_class import CLASSES, classify
-from ingest.studies.prefix_synthetic import score, sequences
+from atlas.ids import HeadId, SaeId
+from ingest.config import StudyPart
+from ingest.label.rules import normalise
+from ingest.studies import role_rules as rules
+from ingest.studies.role_rules import ROLE_OF, Traits
+from ingest.studies.rows import table_of
+from ingest.studies.study import Findings, Study
+from ingest.wilson import wilson
 
-WITHIN = 0.1
-"""A head is found among this share of all heads, by its measure."""
-SEQUENCES = 24
-PROMPTS = 12
-"""Per order."""
-
-
-class Role(NamedTuple):
-    """A published role."""
-
-    name: str
-    heads: tuple[tuple[int, int], ...]
-    measure: str
-    reference: str
-
-
-class Check(NamedTuple):
-    """How one head stands by its role's measure."""
-
-    role: Role
-    layer: int
-    head: int
-    value: float
-    rank: int
-    """From 1."""
-    of: int
-    """Heads of the model."""
-
-    @property
-    def found(self) -> bool:
-        return self.rank <= max(1, round(WITHIN * self.of))
+TOPS = (10, 20, 50)
+"""How many top features are looked at; the first is the paper's number."""
+MASSES = (0.5, 0.8, 0.95)
+LARGEST = 0.8
+"""Share of the top features in one cluster from which a head counts as mostly one thing."""
+SAID = 3
+"""Features and words that a claim names."""
+METRIC_OF = {
+    "induction": ("induction", "repeated_random"),
+    "duplicate_token": ("duplicate_token", "repeated_random"),
+    "previous_token": ("previous_token", "corpus"),
+    "attention_sink": ("first_token", "corpus"),
+    "current_token": ("self", "corpus"),
+    "local_context": ("distance", "corpus"),
+    "long_range_context": ("distance", "corpus"),
+}
+"""Role to the metric and condition that speak for it."""
+_QUOTED = re.compile("“([^”]+)”")
 
 
-def _heads(text: str) -> tuple[tuple[int, int], ...]:
-    pairs = (one.split(".") for one in text.split())
-    return tuple((int(layer), int(head)) for layer, head in pairs)
+class RolesPart(StudyPart):
+    """Settings of the study of roles; it reads the atlas and no text."""
+
+    most_features: int = 1000
+    """Features per head, largest mass first, that are clustered for its mass."""
 
 
-_WANG, _KISSANE = "arXiv 2211.00593", "arXiv 2406.17759"
-GPT2 = (
-    Role("previous token", _heads("2.2 4.11"), "previous_token", _WANG),
-    Role("duplicate token", _heads("0.1 0.10 3.0"), "duplicate_token", _WANG),
-    Role("induction", _heads("5.5 5.8 5.9 6.9"), "induction", _WANG),
-    Role("name mover", _heads("9.9 10.0 9.6"), "direct", _WANG),
-    Role("negative name mover", _heads("10.7 11.10"), "against", _WANG),
-    Role("S-inhibition", _heads("7.3 7.9 8.6 8.10"), "loss", _WANG),
-    Role("long-prefix induction", _heads("5.1"), "long-prefix", _KISSANE),
-    Role("short-prefix induction", _heads("5.5"), "short-prefix", _KISSANE),
-)
+class Live(NamedTuple):
+    """Live features of one SAE."""
 
-Measured = Callable[[LanguageModel], Mapping[str, Tensor]]
+    feature: NDArray[Any]
+    family: list[str | None]
+    title: list[str | None]
+    firings: NDArray[Any]
+    weight_share: NDArray[Any]  # [feature, head]
+    dfa_share: NDArray[Any]  # [feature, head]
+    dfa_mean: NDArray[Any]  # [feature, head], signed
+    w_dec: NDArray[Any]  # [feature, head, d_head]
 
 
-def check(model: LanguageModel, roles: Sequence[Role] = GPT2) -> tuple[Check, ...]:
-    """Rank every head of every role. Raises ModelError when the prompts cannot be built."""
-    wanted = {role.measure for role in roles}
-    values: dict[str, Tensor] = {}
-    for names, measure in MEASURES:
-        if wanted & set(names):
-            values |= measure(model)
-    return tuple(
-        _placed(role, values[role.measure], *place) for role in roles for place in role.heads
-    )
+Row = dict[str, Any]
 
 
-def _placed(role: Role, values: Tensor, layer: int, head: int) -> Check:
-    own = values[layer, head]
-    rank = 1 + int((values > own).sum())
-    return Check(role, layer, head, float(own), rank, values.numel())
-
-
-def on_repeated(model: LanguageModel) -> Mapping[str, Tensor]:
-    """`[layer, head]` scores on random tokens repeated once, by metric."""
-    start = 0 if model.info.bos_token is None else 1
-    length = (min(101, model.context_length) - start) // 2
-    draw, allowed = torch.Generator().manual_seed(0), model.ordinary_tokens()
-    picked = torch.randint(len(allowed), (SEQUENCES, length), generator=draw)
-    tokens = torch.cat([allowed[picked]] * 2, 1)
-    if start:
-        tokens = torch.cat([torch.full((SEQUENCES, 1), model.info.bos_token or 0), tokens], 1)
-    layers = range(model.info.n_layers)
-    found = []
-    for some in tokens.split(8):
-        seen = model.attention(some, layers)
-        each = [repeated(seen[layer].pattern, start, length).cpu() for layer in layers]
-        found.append(torch.stack(each, 1))
-    scores = torch.cat(found).mean(0)
-    return {name: scores[..., place] for place, name in enumerate(ON_REPEATED)}
-
-
-def on_names(model: LanguageModel) -> Mapping[str, Tensor]:
-    """`[layer, head]` on indirect-object prompts without a start token, as the paper runs them.
-
-    direct: what the head gives to the answer's logit against the other name's; against: the
-    reverse; loss: how much the difference falls when the head's z comes from a third name's run.
-    """
-    words = single_tokens(model.tokenise)
-    chosen = draws(PROMPTS, words, 0)
-    word = next(iter(words.conjunctions))
-    both = join(
-        [prompts(chosen, Family(order, word), words, model.tokenise, None) for order in ORDERS]
-    )
-    direct = _direct(model, both)
-    third = unrelated(both, [*chosen, *chosen], words)
-    return {"direct": direct, "against": -direct, "loss": _loss(model, both, third)}
-
-
-def _direct(model: LanguageModel, both: Prompts) -> Tensor:
-    layers, rows = range(model.info.n_layers), torch.arange(len(both.tokens))
-    seen, end = attended(model, both.tokens, layers), both.at["end"]
-    direction, _ = reading(model, both)
-    read = model.final_norm.pull(direction, seen.final_scale[rows, end])
-    given = [
-        head_logits(
-            seen.layers[n].z[rows, end], model.layer(n), seen.post_scale[n][rows, end], read
-        ).mean(0)
-        for n in layers
-    ]
-    return torch.stack(given).cpu()
-
-
-def _loss(model: LanguageModel, both: Prompts, third: Tensor) -> Tensor:
-    layers, heads = range(model.info.n_layers), range(model.info.n_heads)
-    other = read_z(model, third, layers, len(third)).layers
-    cases = [(n, head) for n in layers for head in heads]
-    found = differences(
-        model,
-        both,
-        lambda rows: [{}, *({n: put(other[n][rows][:, :, h], None, h)} for n, h in cases)],
-        len(both.tokens),
-    )
-    return (found[0] - found[1:]).mean(1).view(len(layers), len(heads))
-
-
-def on_prefixes(model: LanguageModel) -> Mapping[str, Tensor]:
-    """`[layer, head]`: the induction score of heads of each class by prefix, 0 for the others."""
-    draw, layers = torch.Generator().manual_seed(0), range(model.info.n_layers)
-    allowed, context = model.ordinary_tokens(), min(128, model.context_length)
-    scores = {
-        length: score(
-            model,
-            sequences(SEQUENCES, length, context, allowed, model.info.bos_token, draw),
-            layers,
-            8,
-        ).attention
-        for length in (1, 5, 9)
+def study_roles(study: Study, settings: RolesPart) -> Findings:
+    """Role claims and polysemanticity of every head of a layer with an SAE."""
+    metrics = {
+        head: {(one.metric, one.condition): one for one in found}
+        for head, found in study.atlas.head_metrics(study.info.id).items()
     }
-    classed = classify(scores, draw)
-    return {
-        name: torch.where(classed.kind == place, classed.long.value, 0.0)
-        for place, name in enumerate(CLASSES)
+    claims: list[Row] = []
+    evidence: list[Row] = []
+    poly: list[Row] = []
+    study.work.reporter.stage("roles", len(study.saes), "SAEs")
+    for name in study.saes:
+        live = _live(study, name)
+        for head in range(study.info.n_heads):
+            rng = np.random.default_rng([settings.seed, name.layer, head])
+            looked = _Head(name, head, live, rng)
+            known = metrics.get(HeadId(name.model, name.layer, head), {})
+            for by, k, top in looked.tops():
+                found = list(looked.claims(by, k, top))
+                claims += [claim for claim, _ in found]
+                for claim, members in found:
+                    evidence += _evidence(name, claim, members, live, known)
+                poly.append(looked.cohesion(by, k, top))
+            poly.append(looked.mass(settings.most_features))
+        study.work.reporter.advance(1)
+    run = study.work.run
+    tables = {
+        "head_role": table_of("head_role", claims, run),
+        "head_role_evidence": table_of("head_role_evidence", evidence, run),
+        "head_polysemanticity": table_of("head_polysemanticity", poly, run),
+        "polysemantic_share": table_of(
+            "polysemantic_share", list(_shares(study.info.id, poly)), run
+        ),
     }
+    said = () if any(claim["family"] for claim in claims) else (
+        "no feature has a family yet: run the study `families` first for roles by mechanism",
+    )  # fmt: skip
+    samples = {"heads": len(study.saes) * study.info.n_heads, "null draws": rules.DRAWS}
+    return Findings(tables, samples, said)
 
 
-MEASURES: tuple[tuple[tuple[str, ...], Measured], ...] = (
-    (ON_REPEATED, on_repeated),
-    (("direct", "against", "loss"), on_names),
-    (CLASSES, on_prefixes),
-)
-"""Names of measures and what makes them."""
+def _live(study: Study, name: SaeId) -> Live:
+    atlas, info = study.atlas, study.info
+    columns = ["feature", "firings", "family"]
+    features = pa.Table.from_batches(
+        [batch.select(columns) for batch in atlas.export(name, "feature").batches]
+    )
+    alive = features["firings"].to_numpy() > 0
+    features = features.filter(pa.array(alive))
+    heads = pa.Table.from_batches(list(atlas.export(name, "feature_head").batches))
+
+    def by_head(column: str) -> NDArray[Any]:
+        values = heads[column].to_numpy().astype(np.float64).reshape(-1, info.n_heads)
+        known: NDArray[Any] = np.nan_to_num(values)[alive]
+        return known
+
+    w_dec = study.sae(name).w_dec.float().cpu().numpy()
+    number = features["feature"].to_numpy()
+    titles = _titles(study, name)
+    return Live(
+        number,
+        features["family"].to_pylist(),
+        [titles.get(one) for one in number.tolist()],
+        features["firings"].to_numpy(),
+        by_head("weight_share"),
+        by_head("dfa_share"),
+        by_head("dfa_mean"),
+        w_dec[number].reshape(len(number), info.n_heads, -1),
+    )
+
+
+def _titles(study: Study, name: SaeId) -> dict[int, str]:
+    """The best supported title of each feature that has one."""
+    found: dict[int, tuple[float, str]] = {}
+    for batch in study.atlas.export(name, "label").batches:
+        for row in batch.select(["feature", "side", "text", "support"]).to_pylist():
+            score = row["support"] or 0.0
+            if row["side"] == "title" and score >= found.get(row["feature"], (0.0, ""))[0]:
+                found[row["feature"]] = (score, row["text"])
+    return {feature: text for feature, (_, text) in found.items()}
+
+
+class _Head:
+    """One head with the live features of its layer."""
+
+    def __init__(self, sae: SaeId, head: int, live: Live, rng: np.random.Generator) -> None:
+        self._key: Row = {"sae": str(sae), "head": head}
+        self._head, self._live, self._rng = head, live, rng
+        words = [{normalise(w) for w in _QUOTED.findall(title or "")} for title in live.title]
+        self._words = words
+        self._traits: Traits = rules.traits(live.w_dec[:, head], live.family, words)
+        self._same = rules.sameness(self._traits)
+
+    def tops(self) -> Iterator[tuple[str, int, NDArray[Any]]]:
+        """(by, k, rows of the live features), largest share first."""
+        shares = {"weights": self._live.weight_share, "measured": self._live.dfa_share}
+        for by, share in shares.items():
+            order = np.argsort(-share[:, self._head], kind="stable")
+            for k in TOPS:
+                if k <= len(order):
+                    yield by, k, order[:k]
+
+    def claims(self, by: str, k: int, top: NDArray[Any]) -> Iterator[tuple[Row, NDArray[Any]]]:
+        """One role claim per cluster, largest first, with the rows of its features."""
+        shares = self._live.weight_share if by == "weights" else self._live.dfa_share
+        share = shares[top, self._head]
+        number = rules.clusters(self._traits.of(top))
+        sums = np.bincount(number, share) / share.sum()
+        for rank, one in enumerate(np.argsort(-sums, kind="stable")):
+            members = top[number == one]
+            family = _commonest([self._live.family[row] for row in members])
+            words = self._common_words(members)
+            yield (
+                {
+                    **self._key,
+                    "by": by,
+                    "k": k,
+                    "rank": rank,
+                    "role": ROLE_OF.get(family or "", "other"),
+                    "family": family,
+                    "words": words,
+                    "features": self._live.feature[members].tolist(),
+                    "share": float(sums[one]),
+                    "cohesion": rules.cohesion(self._same, members),
+                },
+                members,
+            )
+
+    def _common_words(self, members: NDArray[Any]) -> list[str]:
+        counts: dict[str, int] = {}
+        for row in members:
+            for word in self._words[row]:
+                counts[word] = counts.get(word, 0) + 1
+        return sorted(counts, key=lambda word: (-counts[word], word))[:SAID]
+
+    def cohesion(self, by: str, k: int, top: NDArray[Any]) -> Row:
+        """How much of one thing the top features are."""
+        number = rules.clusters(self._traits.of(top))
+        sizes = np.bincount(number)
+        found = rules.against_chance(self._same, top, self._rng)
+        return {
+            **self._key,
+            "by": by,
+            "k": k,
+            "clusters": len(sizes),
+            "largest": float(sizes.max() / k),
+            "one_thing": len(sizes) == 1,
+            "mostly_one": bool(sizes.max() >= LARGEST * k),
+            "cohesion": found.value,
+            "cohesion_low": found.low,
+            "cohesion_high": found.high,
+            "null_mean": found.null,
+            "null_high": found.null_high,
+            "p": found.p,
+            **{f"need_{round(100 * mass)}{end}": None for mass in MASSES
+               for end in ("", "_low", "_high")},
+            "covered": None,
+        }  # fmt: skip
+
+    def mass(self, most: int) -> Row:
+        """How many clusters carry what the head gives to all features: firings times |mean DFA|."""
+        live = self._live
+        mass = live.firings * np.abs(live.dfa_mean[:, self._head])
+        order = np.argsort(-mass, kind="stable")[:most]
+        number = rules.clusters(self._traits.of(order))
+        row: Row = {**self._key, "by": "mass", "k": len(order)}
+        row |= {"clusters": int(number.max(initial=-1)) + 1}
+        sums = np.bincount(number, mass[order])
+        row |= {"largest": float(sums.max(initial=0.0) / max(mass.sum(), 1e-30))}
+        for share in MASSES:
+            found = rules.needed(number, mass[order], float(mass.sum()), share, self._rng)
+            name = f"need_{round(100 * share)}"
+            row |= {name: found.clusters, f"{name}_low": found.low, f"{name}_high": found.high}
+        row |= dict.fromkeys(("one_thing", "mostly_one", "cohesion", "cohesion_low",
+                              "cohesion_high", "null_mean", "null_high", "p"))  # fmt: skip
+        return row | {"covered": float(mass[order].sum() / max(mass.sum(), 1e-30))}
+
+
+def _commonest(families: list[str | None]) -> str | None:
+    known = [family for family in families if family]
+    if 2 * len(known) <= len(families):
+        return None
+    return max(sorted(set(known)), key=known.count)
+
+
+def _evidence(
+    name: SaeId, claim: Row, members: NDArray[Any], live: Live, known: dict[Any, Any]
+) -> Iterator[Row]:
+    """What a claim rests on: its first features, and the head's metric that speaks for the role."""
+    key = {column: claim[column] for column in ("sae", "head", "by", "k", "rank")}
+    for row in members[:SAID]:
+        target = f"{name}/{live.feature[row]}"
+        sentence = live.title[row] or "no title"
+        yield {**key, "kind": "target", "target": target, "ref": "", "sentence": sentence}
+    metric, condition = METRIC_OF.get(claim["role"], ("", ""))
+    found = known.get((metric, condition))
+    if found is not None:
+        head = f"{name.model}/L{name.layer}H{claim['head']}"
+        sentence = f"{metric} {found.value:.3f} on {condition}, n = {found.n}"
+        yield {**key, "kind": "metric", "target": head, "ref": metric, "sentence": sentence}
+
+
+def _shares(model: str, rows: list[Row]) -> Iterator[Row]:
+    """Share of heads whose top features are not one thing, by how they are ranked and how many."""
+    for by in ("weights", "measured"):
+        for k in TOPS:
+            some = [row for row in rows if (row["by"], row["k"]) == (by, k)]
+            if not some:
+                continue
+            heads, many = len(some), sum(not row["one_thing"] for row in some)
+            low, high = wilson(np.array([many]), np.array([heads]))
+            yield {
+                "model": model,
+                "by": by,
+                "k": k,
+                "heads": heads,
+                "polysemantic": many,
+                "share": many / heads,
+                "low": float(low[0]),
+                "high": float(high[0]),
+                "mostly_one": sum(row["mostly_one"] for row in some),
+                "above_chance": sum(row["p"] < 0.05 for row in some),
+            }

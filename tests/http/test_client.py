@@ -67,6 +67,10 @@ SAME = {
     "has": lambda atlas: [atlas.has(parse(x)) for x in ("toy/L1H1", "toy/L1H2", "toy/1-t/5")],
     "schema": lambda atlas: atlas.schema(),
     "cookbook": lambda atlas: dict(atlas.cookbook()),
+    "methods": lambda atlas: atlas.label_methods(),
+    "judged": lambda atlas: atlas.judged("toy/1-t/0"),
+    "label failures": lambda atlas: atlas.label_failures(parse_feature("toy/1-t/0")),
+    "review": lambda atlas: (atlas.review_queue(), atlas.review_queue(2, "toy/1-t", "disagree")),
     "at": lambda atlas: atlas.at().models(),
 }  # fmt: skip
 
@@ -139,6 +143,8 @@ def test_notes_are_found_as_atlas_finds_them(client, atlas):
         (lambda c: c.model("a/b"), NotFound, "not a name"),
         (lambda c: c.search(Query(limit=0)), QueryError, "limit"),
         (lambda c: c.sql("DROP TABLE x"), QueryError, "only SELECT"),
+        (lambda c: c.sql("SELECT 'a\ud800'"), QueryError, "signs that are no text"),
+        (lambda c: c.prompt("a\ud800"), QueryError, "signs that are no text"),
         (lambda c: c.at("000009").models(), NotFound, "no snapshot"),
         (lambda c: c.notes.get("x"), NotFound, "no note 'x'"),
         (lambda c: c.notes.add(Tag("toy", ""), "Ann"), NotesError, "tag is empty"),
