@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from atlas import wire
 from atlas.client_notes import NotesClient
 from atlas.client_prompt import PromptClient
-from atlas.client_server import Parameters, Server
+from atlas.client_server import Parameters, Server, encoded
 from atlas.errors import NotFound
+from atlas.hypothesis_types import Trial
 from atlas.ids import FeatureId, HeadId, Id, SaeId, is_name, parse_feature, parse_head, parse_sae
 from atlas.label_types import (
     JudgedScore,
@@ -243,6 +244,15 @@ class Client:
         """One page of the features that have a token pair."""
         return self._get(PairPage, "/pairs", _given(**asdict(query)))
 
+    def test(self, hypothesis: str, target: str | Id, seed: int = 0) -> Trial:
+        """Test a hypothesis against the kept firings of a feature, a head or an SAE."""
+        given = _given(hypothesis=hypothesis, target=str(target), seed=seed)
+        return self._get(Trial, "/test", given)
+
+    def test_saved(self, note: str) -> Trial:
+        """Test a hypothesis that somebody saved, given by the note's id."""
+        return self._get(Trial, f"/notes/{_segment(note)}/test")
+
     def compare(self, a: str | FeatureId, b: str | FeatureId) -> FeatureComparison:
         """Two features side by side."""
         return self._get(FeatureComparison, "/compare", _given(a=a, b=b))
@@ -271,7 +281,7 @@ class Client:
         values = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
         body = {"query": query, "parameters": values, "limit": limit, "seconds": seconds}
         wanted = [("format", "arrow"), *self._held]
-        return from_arrow(self._server.ask("POST", "/sql", wanted, wire.dumps(body).encode()))
+        return from_arrow(self._server.ask("POST", "/sql", wanted, encoded(wire.dumps(body))))
 
     def explorer(self, model: str | None = None) -> PromptClient:
         """Runs prompts through a model on the server, which loads it when first asked."""
