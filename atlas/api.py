@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from atlas import compare, people, prompt_search
 from atlas.beside import Beside
 from atlas.errors import ModelError
+from atlas.head_types import HeadComposition, HeadStudy
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
 from atlas.label_types import (
     JudgedScore,
@@ -21,9 +22,20 @@ from atlas.label_types import (
     Wanted,
 )
 from atlas.prompt_types import Features, PromptSearch, RankBy
-from atlas.store import export, features, find, heads, labels, pairs, snapshots, studies
+from atlas.store import (
+    export,
+    features,
+    find,
+    head_studies,
+    heads,
+    labels,
+    pairs,
+    snapshots,
+    studies,
+)
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
+from atlas.store.head_studies import EDGES
 from atlas.store.heads import FEATURES
 from atlas.store.notes import Notes
 from atlas.store.reader import Reader, Still, open_store
@@ -345,6 +357,14 @@ class Atlas:
     def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""
         return people.titled_head(self.written, heads.head(self.evidence, name, limit, by))
+
+    def head_study(self, name: str | HeadId) -> HeadStudy:
+        """What the studies say of a head: distances, tokens, patterns, roles, polysemanticity."""
+        return head_studies.head_study(self.evidence, name)
+
+    def composition(self, name: str | HeadId, limit: int = EDGES) -> HeadComposition:
+        """The `limit` heads of each kind that compose most with a head, before and after it."""
+        return head_studies.composition(self.evidence, name, limit)
 
     def studies(self) -> tuple[StudyRow, ...]:
         """Every run of a study, newest first."""
