@@ -21,7 +21,7 @@ from ingest.job import build_corpus
 from ingest.mine.choose import limits_of
 from ingest.mine.count import count_contexts
 from ingest.mine.fold import FIXED, Fold
-from ingest.train.evaluate import Evaluated, evaluate
+from ingest.train.evaluate import evaluate
 from ingest.verify.compare import Value
 
 TOKENS = 60_000
@@ -97,14 +97,21 @@ def evaluation_values(whole: Whole, rows: list[SaeRow]) -> Iterator[Value]:
         whole.job.model.batch_contexts,
     )
     for row in rows:
-        stored = row.evaluation
-        if stored is None:
-            continue
-        for column in Evaluated._fields:
-            was, now = getattr(stored, column), getattr(found[row.id.layer], column)
-            if column.endswith("_cost"):
-                was, now = [was.low, was.high], [now.low, now.high]
-            yield Value(f"sae {row.id}", column, was, now, whole.slack)
+        if row.evaluation is not None:
+            one = found.alone[row.id.layer]
+            now = {"l0": one.l0, "fvu": one.fvu, "tokens": one.tokens, **one.losses._asdict()}
+            yield from _figures(f"sae {row.id}", row.evaluation, now, whole.slack)
+    if found.together is not None and whole.run.joint is not None:
+        losses = found.together._asdict()
+        yield from _figures(f"run {whole.run.id}", whole.run.joint, losses, whole.slack)
+
+
+def _figures(name: str, stored: Any, now: Mapping[str, Any], slack: float) -> Iterator[Value]:
+    for column, value in now.items():
+        was = getattr(stored, column)
+        if column.endswith("_cost"):
+            was, value = [was.low, was.high], [value.low, value.high]
+        yield Value(name, column, was, value, slack)
 
 
 def count_values(whole: Whole, rows: Rows) -> Iterator[Value]:
