@@ -97,21 +97,23 @@ def evaluation_values(whole: Whole, rows: list[SaeRow]) -> Iterator[Value]:
         whole.job.model.batch_contexts,
     )
     for row in rows:
-        if row.evaluation is not None:
-            one = found.alone[row.id.layer]
-            now = {"l0": one.l0, "fvu": one.fvu, "tokens": one.tokens, **one.losses._asdict()}
-            yield from _figures(f"sae {row.id}", row.evaluation, now, whole.slack)
-    if found.together is not None and whole.run.joint is not None:
-        losses = found.together._asdict()
-        yield from _figures(f"run {whole.run.id}", whole.run.joint, losses, whole.slack)
+        stored = row.evaluation
+        if stored is None:
+            continue
+        one = found.alone[row.id.layer]
+        figures = {"l0": one.l0, "fvu": one.fvu, "tokens": one.tokens, **one.losses._asdict()}
+        yield from _figures(f"sae {row.id}", stored, figures, whole.slack)
+    joint, together = whole.run.joint, found.together
+    if joint is not None and together is not None and set(joint.layers) == set(whole.saes):
+        yield from _figures("joint_evaluation", joint, together._asdict(), whole.slack)
 
 
-def _figures(name: str, stored: Any, now: Mapping[str, Any], slack: float) -> Iterator[Value]:
-    for column, value in now.items():
+def _figures(what: str, stored: Any, again: Mapping[str, Any], slack: float) -> Iterator[Value]:
+    for column, now in again.items():
         was = getattr(stored, column)
         if column.endswith("_cost"):
-            was, value = [was.low, was.high], [value.low, value.high]
-        yield Value(name, column, was, value, slack)
+            was, now = [was.low, was.high], [now.low, now.high]
+        yield Value(what, column, was, now, slack)
 
 
 def count_values(whole: Whole, rows: Rows) -> Iterator[Value]:

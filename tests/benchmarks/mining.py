@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.mining prepare FOLDER      # model, SAE and tokens, once
     python -m tests.benchmarks.mining ours FOLDER
-    OTHER/python tests/benchmarks/mining.py peer FOLDER   # where `sae-dashboard` is installed
+    OTHER/python -P tests/benchmarks/mining.py peer FOLDER   # where `sae-dashboard` is installed
 
 SAEDashboard needs an older TransformerLens, so it has an environment of its own. It computes, for
 128 features at a time, over all tokens: activations, histograms, top and quantile sequences, logit
