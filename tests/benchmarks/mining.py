@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.mining prepare FOLDER      # model, SAE and tokens, once
     python -m tests.benchmarks.mining ours FOLDER
-    OTHER/python tests/benchmarks/mining.py peer FOLDER   # where `sae-dashboard` is installed
+    OTHER/python -P tests/benchmarks/mining.py peer FOLDER   # where `sae-dashboard` is installed
 
 SAEDashboard needs an older TransformerLens, so it has an environment of its own. It computes, for
 128 features at a time, over all tokens: activations, histograms, top and quantile sequences, logit
@@ -17,6 +17,7 @@ for a whole SAE is that of the batches it did times the number of batches; this 
 import argparse
 import os
 import platform
+import shutil
 import sys
 import time
 from importlib.metadata import version
@@ -55,13 +56,13 @@ def prepare(folder: Path, contexts: int) -> None:
     from safetensors.torch import save_file
 
     from atlas.model import load
+    from atlas.model.fetch import locate
     from ingest.config import CorpusPart
     from ingest.corpus import build, read
 
     model = load("smollm2-135m", device="cpu", dtype="float32")
     folder.mkdir(parents=True, exist_ok=True)
-    model.bridge.original_model.save_pretrained(folder / "model")
-    model.tokenizer.save_pretrained(folder / "model")
+    shutil.copytree(locate("smollm2-135m"), folder / "model", dirs_exist_ok=True)
     part = CorpusPart(context_length=LENGTH, min_tokens=LENGTH)
     corpus = build(read(part), model.tokenise_many, part, 1, (LENGTH, contexts * LENGTH, LENGTH))
     tokens = torch.from_numpy(corpus.mine.tokens[:contexts]).long()
