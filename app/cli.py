@@ -227,21 +227,25 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print a feature, a head, an SAE or a model."""
-    from app import terminal
+    from app import studies, terminal
     from app.evaluations import show_joint
     from atlas.api import Atlas
-    from atlas.types import EXAMPLE_KINDS, Sae
+    from atlas.types import EXAMPLE_KINDS, Head, Sae
 
     if kind not in ("all", *EXAMPLE_KINDS):
         raise QueryError(f"kind {kind!r} is not known", f"known: {', '.join(EXAMPLE_KINDS)}, all")
     with Atlas.open(store) as atlas:
         thing = terminal.look_up(atlas, id)
         run = atlas.run(thing.run) if isinstance(thing, Sae) else None
+        studied = atlas.head_study(thing.id) if isinstance(thing, Head) else None
+        composed = atlas.composition(thing.id) if isinstance(thing, Head) else None
 
     def text() -> None:
         terminal.show_thing(out, thing, examples, kind)
         if run is not None:
             show_joint(out, run)
+        if studied is not None and composed is not None:
+            studies.show_head(out, studied, composed)
 
     _print(thing, as_json, text)
 
@@ -609,9 +613,10 @@ def _labelled(atlas: Any, settings: Any, saes: Any, features: Any, again: bool) 
     import secrets
 
     from app.terminal import ProgressLines
+    from atlas.embed import NO_KEY
     from ingest.label import job
 
-    key = settings.endpoint.key() if settings.endpoint else ""
+    key = settings.endpoint.key() if settings.endpoint else NO_KEY
     salt = secrets.token_hex(8) if again else ""
     out.print(f"run {job.run_id(settings, saes)} in {atlas.store}", markup=False)
     try:

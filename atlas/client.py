@@ -11,6 +11,7 @@ from atlas.client_notes import NotesClient
 from atlas.client_prompt import PromptClient
 from atlas.client_server import Parameters, Server, encoded
 from atlas.errors import NotFound
+from atlas.head_types import HeadComposition, HeadStudy
 from atlas.hypothesis_types import Trial
 from atlas.ids import FeatureId, HeadId, Id, SaeId, is_name, parse_feature, parse_head, parse_sae
 from atlas.label_types import (
@@ -219,6 +220,16 @@ class Client:
         wanted = parse_head(name) if isinstance(name, str) else name
         page = self._get(dict[str, Any], f"/heads/{wanted}", _given(limit=limit, by=by))
         return self._server.made(Head, page["head"])
+
+    def head_study(self, name: str | HeadId) -> HeadStudy:
+        """What the studies say of a head: distances, tokens, patterns, roles, polysemanticity."""
+        wanted = parse_head(name) if isinstance(name, str) else name
+        return self._get(HeadStudy, f"/heads/{wanted}/study")
+
+    def composition(self, name: str | HeadId, limit: int = 5) -> HeadComposition:
+        """The `limit` heads of each kind that compose most with a head, before and after it."""
+        wanted = parse_head(name) if isinstance(name, str) else name
+        return self._get(HeadComposition, f"/heads/{wanted}/composition", _given(limit=limit))
 
     def studies(self) -> tuple[StudyRow, ...]:
         """Every run of a study, newest first."""

@@ -40,6 +40,16 @@ INSERT INTO ioi_feature (model, sae_id, feature, place, how, names, fired, head,
   ('toy', 'toy/0-t', 1, 'S2', 'zero', 'BABA', 0, 0, 0.75, 0, 0, 0, 4, 'run-1'),
   ('toy', 'toy/0-t', 0, 'end', 'zero', 'both', 1, 1, 1, 2, 1, 3, 8, 'run-1'),
   ('toy', 'toy/0-t', 0, 'end', 'mean', 'both', 1, 1, 1, 1, 1, 1, 8, 'run-1');
+INSERT INTO head_composition VALUES
+  ('toy', 0, 1, 1, 0, 'k', 0.5, 'run-1'), ('toy', 0, 0, 1, 0, 'k', 0.25, 'run-1'),
+  ('toy', 0, 1, 1, 0, 'v', 0.75, 'run-1');
+INSERT INTO family_share (sae, family, features, live, share, precision, recall, run) VALUES
+  (0, 'induction', 1, 5, 0.2, 0.75, 0.5, 'run-1'), (0, 'positional', 0, 5, 0, NULL, NULL, 'run-1');
+INSERT INTO head_role (sae, head, "by", k, rank, role, words, share, run) VALUES
+  (0, 1, 'measured', 10, 0, 'induction', ['board'], 0.75, 'run-1'),
+  (0, 1, 'measured', 10, 1, 'other', [], 0.25, 'run-1');
+INSERT INTO head_polysemanticity (sae, head, "by", k, clusters, cohesion, null_mean, p, run) VALUES
+  (0, 1, 'measured', 10, 2, 0.5, 0.125, 0.0625, 'run-1');
 """
 
 

@@ -221,6 +221,12 @@ def test_a_plan_counts_the_calls_that_are_then_made(atlas, endpoint):
     assert larger.features == 350_000
 
 
+def test_a_server_that_asks_for_no_key_needs_none(atlas, endpoint):
+    settings = a_run(endpoint)
+    saes, names = job.chosen(atlas, settings, [], [FEATURE], None)
+    assert job.run_labels(atlas, settings, saes, names).features == 1
+
+
 def test_rules_are_scored_without_any_endpoint(atlas):
     label(atlas, Settings())
     assert {one.scored_by for one in atlas.feature(FEATURE).scores} == {"rule"}
