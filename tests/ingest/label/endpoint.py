@@ -168,6 +168,8 @@ async def embeddings(request: Request) -> Response:
         for n, text in enumerate(texts)
     ]
     usage = {"prompt_tokens": 1, "total_tokens": 1}
+    if behaviour == "per token":
+        rows = [{**row, "embedding": [row["embedding"], [0.0] * 16]} for row in rows]
     rows.reverse()  # the order is said by `index` alone
     return JSONResponse({"object": "list", "data": rows, "model": body["model"], "usage": usage})
 
