@@ -200,6 +200,11 @@ def _check_files(store: Path, path: Path) -> None:
         )
 
 
+def has_hashes(store: Path, number: int) -> bool:
+    """Whether a snapshot was published with checksums: the first ones were not."""
+    return (path_of(store, number) / HASHES).exists()
+
+
 def verify(store: Path, number: int) -> None:
     """Read every byte of a snapshot and compare it with what was published.
 

@@ -179,6 +179,18 @@ def damage_index(path):
     (path / "search" / "meta.json").unlink()
 
 
+def damage_index_inside(path):
+    meta = path / "search" / "meta.json"
+    meta.chmod(0o644)
+    meta.write_bytes(meta.read_bytes().replace(b"{", b"[", 1))
+
+
+def damage_texts(path):
+    (path / "texts" / "ends.npy").chmod(0o644)
+    with (path / "texts" / "ends.npy").open("r+b") as handle:
+        handle.write(b"\xff" * 8)
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -186,6 +198,8 @@ def damage_index(path):
         (damage_end, "000002: evidence.duckdb has not the size"),
         (damage_head, "000002 cannot be opened: .*not a valid DuckDB database"),
         (damage_index, "000002 cannot be opened: .*meta.json"),
+        (damage_index_inside, "search index .*000002.* cannot be opened"),
+        (damage_texts, "texts .*000002.* cannot be opened"),
     ],
 )
 def test_a_damaged_snapshot_is_refused_by_name_and_the_one_before_is_served(
@@ -210,7 +224,7 @@ def test_a_damaged_snapshot_is_refused_by_name_and_the_one_before_is_served(
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_a_user_who_may_only_read_can_read_and_search(published):
     code = """
-import os, sys
+import mmap, os, sys  # what is not read by then is out of reach on some machines
 from atlas.api import Atlas
 from atlas.types import Query
 os.setgid(65534); os.setuid(65534)
