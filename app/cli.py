@@ -66,7 +66,7 @@ def demo(
 
 @cli.command()
 def ingest(
-    job: Annotated[str, typer.Argument(help="A TOML file, or a preset: demo, gpt2.")],
+    job: Annotated[str, typer.Argument(help="A TOML file, or a preset such as demo or gpt2.")],
     store: Store = HERE,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: --set sae.k=16")
@@ -74,33 +74,56 @@ def ingest(
     publish_it: Annotated[
         bool, typer.Option("--publish/--no-publish", help="Publish the bundle when it is done.")
     ] = True,
+    engine: Annotated[
+        str | None, typer.Option(help="Who mines: local, or dask. Short for --set engine.kind=")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler; else processes started here.")
+    ] = None,
+    log: Annotated[str, typer.Option(help="text, or json for one object a line.")] = "text",
 ) -> None:
     """Run a job. Stopped at any moment, the same command goes on where it was."""
-    _ingest(job, store, changes or [], publish_it)
+    short = {"engine.kind": engine, "engine.scheduler": scheduler}
+    more = [f"{name}={value}" for name, value in short.items() if value is not None]
+    _ingest(job, store, [*(changes or []), *more], publish_it, log)
 
 
-def _ingest(job: str, store: Path, changes: list[str], publish_it: bool = True) -> None:
+def _ingest(
+    job: str, store: Path, changes: list[str], publish_it: bool = True, log: str = "text"
+) -> None:
     from app.evaluations import show_joint
+    from app.log import JsonLines
     from app.terminal import ProgressLines
     from atlas.api import Atlas
     from atlas.store.publish import publish as publish_bundles
     from ingest.config import load_job
     from ingest.job import run_id, run_job
 
+    if log not in ("text", "json"):
+        raise QueryError(f"log {log!r} is not known", "known: text, json")
     settings = load_job(job, changes)
-    out.print(f"run {run_id(settings)} in {store}", markup=False)
+    say = err if log == "json" else out  # standard output is then for the objects alone
+    say.print(f"run {run_id(settings)} in {store}", markup=False)
     try:
-        with ProgressLines(out) as lines:
-            bundle = run_job(settings, store, lines)
+        if log == "json":
+            bundle = run_job(settings, store, JsonLines(_write_line))
+        else:
+            with ProgressLines(out) as lines:
+                bundle = run_job(settings, store, lines)
     except KeyboardInterrupt:
         err.print("\nstopped; give the same command again to go on")
         raise typer.Exit(130) from None
-    out.print(f"bundle {bundle.path}", markup=False)
+    say.print(f"bundle {bundle.path}", markup=False)
     if publish_it:
         snapshot = publish_bundles(store, [bundle.path])
-        out.print(f"published as snapshot {snapshot.name}", markup=False)
+        say.print(f"published as snapshot {snapshot.name}", markup=False)
         with Atlas.open(store) as atlas:
-            show_joint(out, atlas.run(bundle.run))
+            show_joint(say, atlas.run(bundle.run))
+
+
+def _write_line(line: str) -> None:
+    sys.stdout.write(line)
+    sys.stdout.flush()
 
 
 @cli.command()
@@ -204,21 +227,25 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print a feature, a head, an SAE or a model."""
-    from app import terminal
+    from app import studies, terminal
     from app.evaluations import show_joint
     from atlas.api import Atlas
-    from atlas.types import EXAMPLE_KINDS, Sae
+    from atlas.types import EXAMPLE_KINDS, Head, Sae
 
     if kind not in ("all", *EXAMPLE_KINDS):
         raise QueryError(f"kind {kind!r} is not known", f"known: {', '.join(EXAMPLE_KINDS)}, all")
     with Atlas.open(store) as atlas:
         thing = terminal.look_up(atlas, id)
         run = atlas.run(thing.run) if isinstance(thing, Sae) else None
+        studied = atlas.head_study(thing.id) if isinstance(thing, Head) else None
+        composed = atlas.composition(thing.id) if isinstance(thing, Head) else None
 
     def text() -> None:
         terminal.show_thing(out, thing, examples, kind)
         if run is not None:
             show_joint(out, run)
+        if studied is not None and composed is not None:
+            studies.show_head(out, studied, composed)
 
     _print(thing, as_json, text)
 
@@ -586,9 +613,10 @@ def _labelled(atlas: Any, settings: Any, saes: Any, features: Any, again: bool) 
     import secrets
 
     from app.terminal import ProgressLines
+    from atlas.embed import NO_KEY
     from ingest.label import job
 
-    key = settings.endpoint.key() if settings.endpoint else ""
+    key = settings.endpoint.key() if settings.endpoint else NO_KEY
     salt = secrets.token_hex(8) if again else ""
     out.print(f"run {job.run_id(settings, saes)} in {atlas.store}", markup=False)
     try:
@@ -624,6 +652,25 @@ def methods(store: Store = HERE, as_json: AsJson = False) -> None:
     with Atlas.open(store) as atlas:
         found = atlas.label_methods()
     _print(found, as_json, lambda: show_methods(out, found))
+
+
+@cli.command()
+def judgements(
+    id: Annotated[str, typer.Argument(help="A feature, such as gpt2/5-att/123.")],
+    store: Store = HERE,
+    scorer: Annotated[
+        str | None, typer.Option(help="Only of detection, fuzzing or simulation.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what judges said, place by place, of a feature's labels, and what was true."""
+    from app.labels import show_judgements
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        found = [one for one in atlas.judged(id) if scorer in (None, one.scorer)]
+        failed = atlas.label_failures(id)
+        _print(found, as_json, lambda: show_judgements(out, atlas, found, failed))
 
 
 @cli.command()
@@ -667,6 +714,80 @@ def embed(store: Store = HERE) -> None:
         return
     snapshot = publish_bundles(store, [bundle.path])
     out.print(f"published as snapshot {snapshot.name}", markup=False)
+
+
+@cli.command()
+def verify(
+    store: Store = HERE,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Examples, features and pairs to draw, per model.")
+    ] = 50,
+    seed: Annotated[int, typer.Option(help="Which ones are drawn.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Recompute randomly chosen rows from the model and the weights; exit code 1 if one differs."""
+    from app.verified import show_checks
+    from atlas.api import Atlas
+    from ingest.verify.verify import verify as verify_atlas
+
+    with Atlas.open(store) as atlas:
+        checks = verify_atlas(atlas, rows, seed, device)
+        if as_json:
+            found = list(checks)
+            _print(found, as_json, lambda: None)
+            holds = not any(one.differences for one in found)
+        else:
+            holds = show_checks(out, err, checks)
+    if not holds:
+        raise typer.Exit(1)
+
+
+@cli.command("test")
+def try_hypothesis(
+    hypothesis: Annotated[
+        str | None, typer.Argument(help="A file, the name of a saved one, or the statement itself.")
+    ] = None,
+    store: Store = HERE,
+    feature: Annotated[str | None, typer.Option(help="Test it on this feature.")] = None,
+    head: Annotated[str | None, typer.Option(help="Or on the features this head leads.")] = None,
+    sae: Annotated[str | None, typer.Option(help="Or on the features of this SAE.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the features and places that are drawn.")] = 0,
+    save: Annotated[str | None, typer.Option(help="Save it under this name.")] = None,
+    author: Annotated[str, typer.Option(help="Who saves it.", envvar="USER")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Test a hypothesis about firings. Without one, every saved hypothesis is tested again."""
+    from app import trials
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        asked = trials.asked(atlas, hypothesis, (feature, head, sae), seed)
+        found = tuple(atlas.test(*one) for one in asked)
+        if save is not None:
+            trials.save(atlas, asked, save, author)
+    _print(found, as_json, lambda: trials.show_trials(out, found))
+
+
+@cli.command("check-roles")
+def check_roles(
+    model: Annotated[str, typer.Argument(help="GPT-2 small: a hub name or a folder.")] = "gpt2",
+) -> None:
+    """Look for the published head roles of GPT-2 small; says so when its weights are not here."""
+    from atlas.errors import ModelError
+    from atlas.model import load
+    from ingest.studies.known_roles import check
+
+    try:
+        loaded = load(model, dtype="float32")
+    except ModelError as error:
+        out.print(f"skipped: {error}", markup=False)
+        return
+    for one in check(loaded):
+        told = "found" if one.found else "NOT found"
+        place = f"{one.layer}.{one.head}"
+        rank = f"rank {one.rank} of {one.of} by {one.role.measure} {one.value:.3f}"
+        out.print(f"{told:>9}  {one.role.name:<24} {place:>5}  {rank}  ({one.role.reference})")
 
 
 @cli.command()

@@ -86,7 +86,12 @@ def describe(now: progress.Progress) -> str:
     if now.rate and now.unit in ("features", "labels"):
         parts.append(f"{now.rate:,.2f} {now.unit}/s")
     if now.left is not None and now.done < now.total:
-        parts.append(f"{_duration(now.left)} left")
+        least = "at least " if "reading" in now.figures else ""
+        parts.append(f"{least}{_duration(now.left)} left")
+    if "needs" in now.figures:
+        parts.append(f"needs up to {now.figures['needs'] / 1e9:,.1f} GB of memory")
+    if "reading" in now.figures:
+        parts.append(f"reading {now.figures['reading']:,.0f} tokens/s")
     if "calls" in now.figures:
         parts.append(f"{now.figures['calls']:,} calls, {now.figures['spent']} spent")
     if now.figures.get("failed"):
@@ -225,6 +230,13 @@ def show_feature(console: Console, feature: Feature, examples: int, kind: str = 
                 "" if label.support is None else f" (support {label.support:.0%} of {label.n})"
             )
             console.print(f"{label.side:>10}  {label.text}{support} · {label.method}", markup=False)
+    for score in feature.scores:
+        around = score.interval
+        told = f" ({around.low:.2f} to {around.high:.2f})" if around else ""
+        by = score.method if score.model is None else f"{score.method} {score.model}"
+        console.print(
+            f"{score.scorer:>10}  {score.score:.2f}{told} of {score.n} places · {by}", markup=False
+        )
     low, high = feature.density_interval.low, feature.density_interval.high
     console.print(
         f"   density  {row.density:.3%} ({low:.3%} to {high:.3%}), {row.firings:,} firings"

@@ -30,6 +30,7 @@ _NAME = pa.dictionary(pa.int32(), pa.string())
 _FEATURE_KEY = {"sae": _NAME, "feature": _INT}
 _LABEL_KEY = {**_FEATURE_KEY, "method": _TEXT, "model": _TEXT, "prompt": _TEXT}
 _HEAD_KEY = {"model": _TEXT, "layer": _INT, "head": _INT}
+_ROLE_KEY = {"sae": _NAME, "head": _SHORT, "by": _TEXT, "k": _INT}
 _FIGURE = {"value": _DOUBLE, "low": _DOUBLE, "high": _DOUBLE, "n": _BIG}
 
 
@@ -425,6 +426,63 @@ TABLES: dict[str, pa.Schema] = {
             **_proportions("recall"),
             "recall_n": _BIG,
             "specificity": _REAL,
+            "run": _TEXT,
+        },
+        "head_role": {
+            **_ROLE_KEY,
+            "rank": _SHORT,
+            "role": _TEXT,
+            "family": _TEXT,
+            "words": pa.list_(_TEXT),
+            "features": _INTS,
+            "share": _REAL,
+            "cohesion": _REAL,
+            "run": _TEXT,
+        },
+        "head_role_evidence": {
+            **_ROLE_KEY,
+            "rank": _SHORT,
+            "kind": _TEXT,
+            "target": _TEXT,
+            "ref": _TEXT,
+            "sentence": _TEXT,
+            "run": _TEXT,
+        },
+        "head_polysemanticity": {
+            **_ROLE_KEY,
+            "clusters": _INT,
+            "largest": _REAL,
+            "one_thing": _BOOL,
+            "mostly_one": _BOOL,
+            "cohesion": _REAL,
+            "cohesion_low": _REAL,
+            "cohesion_high": _REAL,
+            "null_mean": _REAL,
+            "null_high": _REAL,
+            "p": _REAL,
+            "need_50": _INT,
+            "need_50_low": _INT,
+            "need_50_high": _INT,
+            "need_80": _INT,
+            "need_80_low": _INT,
+            "need_80_high": _INT,
+            "need_95": _INT,
+            "need_95_low": _INT,
+            "need_95_high": _INT,
+            "covered": _REAL,
+            "run": _TEXT,
+        },
+        "polysemantic_share": {
+            "model": _TEXT,
+            "by": _TEXT,
+            "k": _INT,
+            "heads": _INT,
+            "polysemantic": _INT,
+            "share": _REAL,
+            "low": _REAL,
+            "high": _REAL,
+            "mostly_one": _INT,
+            "above_chance": _INT,
             "run": _TEXT,
         },
     }.items()

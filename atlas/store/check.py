@@ -26,6 +26,8 @@ _KEYS_OF_SAE = {
     "label": "sae, feature, side, method, model, prompt",
     "feature_family": "sae, feature, family",
     "family_share": "sae, family",
+    "head_role": 'sae, head, "by", k, rank',
+    "head_polysemanticity": 'sae, head, "by", k',
     "label_score": "sae, feature, method, model, prompt, scorer",
     "label_embedding": "sae, feature, model",
 }

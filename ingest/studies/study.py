@@ -83,6 +83,11 @@ class Study:
         self.work.reporter.advance(1)
         return loaded
 
+    @property
+    def device(self) -> str:
+        """Where model and SAEs are."""
+        return models.pick_device(self._settings.device)
+
     @cached_property
     def saes(self) -> tuple[SaeId, ...]:
         """The SAEs of the model."""
@@ -90,7 +95,7 @@ class Study:
 
     def sae(self, name: SaeId) -> Sae:
         """The weights of an SAE, on the model's device."""
-        return saes.load(self.atlas.weights(name), str(name), self.model.device)
+        return saes.load(self.atlas.weights(name), str(name), self.device)
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -266,7 +271,7 @@ def _write_run(
         "seconds": seconds,
         "config": json.dumps(config | {"held_out": text.said if text else "no text was read"}),
         "versions": json.dumps(runs.versions()),
-        "device": f"{study.model.device} ({platform.processor() or platform.machine()})",
+        "device": f"{study.device} ({platform.processor() or platform.machine()})",
         "bos": corpus.bos,
         "positions": "first 1 left out",
         "corpus": corpus.name if text else "none",

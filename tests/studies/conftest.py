@@ -6,7 +6,10 @@ import pytest
 
 from atlas.store.publish import publish
 from ingest.job import run_job
+from ingest.studies.names import STUDIES
+from ingest.studies.study import run_study
 from tests.ingest.jobs import a_job
+from tests.studies.planted_heads import a_planted_bundle
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +26,13 @@ def store(tiny, tmp_path):
     """A copy of that store for one test."""
     shutil.copytree(tiny[1], tmp_path / "store")
     return tmp_path / "store"
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory):
+    """The atlas of the hand-set model with its features' families: (store, the study's bundle)."""
+    folder = tmp_path_factory.mktemp("planted")
+    publish(folder / "store", [a_planted_bundle(folder).path])
+    done = run_study("families", STUDIES["families"], folder / "store", changes=["tokens=700"])
+    publish(folder / "store", [done.path])
+    return folder / "store", done

@@ -7,23 +7,16 @@ token; L1H1 attends to the first position. Its MLPs are zero.
 
 import json
 import random
-import time
 from pathlib import Path
 
 import torch
 
-from atlas.bundle import Bundle, seal
-from atlas.ids import SaeId
+from atlas.bundle import Bundle
+from atlas.lens.exchange import saelens
 from atlas.lens.sae import Sae
 from atlas.model import LanguageModel, load
-from atlas.progress import Reporter
-from atlas.types import Interval
-from ingest import corpus as corpora
-from ingest.config import Job, make_job
-from ingest.job import Fitted, _write_run, _write_saes, _write_weights
-from ingest.mine.evidence import Mining, write_evidence
-from ingest.run import Work
-from ingest.train.evaluate import Evaluated
+from ingest.config import make_job
+from ingest.job import run_job
 from tests.models import BOS, EOS, TEXT, VOCAB, a_tokenizer
 
 WIDTH, POSITIONS = 96, 64
@@ -159,35 +152,19 @@ def planted_text(folder: Path, model: LanguageModel) -> tuple[Path, list[int]]:
     return path, tokens
 
 
-def a_planted_bundle(folder: Path) -> tuple[Bundle, Job, list[int]]:
-    """Mine the known dictionaries on the hand-set model; gives also the tokens of the features."""
+def a_planted_bundle(folder: Path) -> Bundle:
+    """An ordinary job on the hand-set model, with the known dictionaries as published SAEs."""
     model = load(str(a_planted_folder(folder / "planted")), device="cpu", dtype="float32")
     path, tokens = planted_text(folder, model)
-    saes = planted_saes(tokens[:KNOWN])
+    for layer, sae in planted_saes(tokens[:KNOWN]).items():
+        told = {"hook_name": f"blocks.{layer}.attn.hook_z"}
+        saelens.write(sae, folder / f"saes/layer-{layer}", told)
     job = make_job({
         "model": {"name": str(folder / "planted"), "device": "cpu", "dtype": "float32"},
         "corpus": {"name": str(path), "context_length": 40, "min_tokens": 4},
-        "sae": {"layers": (0, 1), "d_sae": 24, "k": 3},
+        "sae": {"source": str(folder / "saes"), "layers": (0, 1)},
         "positions": {"sink_norm": None},
         "evaluate": {"tokens": 800},
         "mine": {"tokens": 1500, "logits": 4},
     })  # fmt: skip
-    bos = model.info.bos_token
-    wanted = (job.evaluate.tokens, job.mine.tokens, 10**9)
-    documents = corpora.read(job.corpus)
-    corpus = corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted)
-    names = {layer: SaeId("planted", layer, "att") for layer in saes}
-    (folder / "bundle" / "work").mkdir(parents=True)
-    reporter = Reporter(folder / "bundle", "planted-run", lambda _: None, time.monotonic)
-    work = Work(folder / "bundle", "planted-run", reporter)
-    limits = torch.full((2,), torch.inf)
-    named = {layer: str(name) for layer, name in names.items()}
-    mining = Mining(job, model, lambda: model, saes, limits, corpus, named)
-    write_evidence(mining, work.folder, work.scratch, work.run, work.reporter)
-    fitted = Fitted(saes, limits, [0.0, 0.0], 1, 1)
-    _write_weights(work, fitted, names)
-    interval = Interval(0.0, 0.0)
-    evaluated = Evaluated(1.0, 0.5, 1, 1, 1, 1, interval, interval, interval, None, None, 1)
-    _write_saes(work, model, job, fitted, dict.fromkeys(saes, evaluated), names)
-    _write_run(work, model, job, fitted, corpus, 1.0)
-    return seal(work.folder, work.run), job, tokens[:KNOWN]
+    return run_job(job, folder / "made")

@@ -4,13 +4,10 @@ import numpy as np
 import pytest
 
 from atlas.api import Atlas
-from atlas.store.publish import publish
 from atlas.types import Query
 from ingest.studies.family_rules import FAMILIES, explained, judge, shares
 from ingest.studies.family_text import Predictor, index, predict, word_list
-from ingest.studies.names import STUDIES
-from ingest.studies.study import run_study
-from tests.studies.planted_heads import KNOWN, a_planted_bundle
+from tests.studies.planted_heads import KNOWN
 
 WORDS = np.array([[-1, 5, 6, 7, 5, 8, 9, 5, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 5]])
 
@@ -112,16 +109,6 @@ def test_predictions_are_those_of_a_slow_loop(family):
 
 def test_a_word_list_leaves_out_rare_words_and_places_without_one():
     assert word_list(np.array([3] * 12 + [-1] * 7 + [8])).tolist() == [3]
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("planted")
-    bundle, _, _ = a_planted_bundle(folder)
-    publish(folder / "store", [bundle.path])
-    done = run_study("families", STUDIES["families"], folder / "store", changes=["tokens=700"])
-    publish(folder / "store", [done.path])
-    return folder / "store", done
 
 
 def test_planted_features_are_put_into_the_families_they_were_made_for(planted):
