@@ -74,33 +74,56 @@ def ingest(
     publish_it: Annotated[
         bool, typer.Option("--publish/--no-publish", help="Publish the bundle when it is done.")
     ] = True,
+    engine: Annotated[
+        str | None, typer.Option(help="Who mines: local, or dask. Short for --set engine.kind=")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler; else processes started here.")
+    ] = None,
+    log: Annotated[str, typer.Option(help="text, or json for one object a line.")] = "text",
 ) -> None:
     """Run a job. Stopped at any moment, the same command goes on where it was."""
-    _ingest(job, store, changes or [], publish_it)
+    short = {"engine.kind": engine, "engine.scheduler": scheduler}
+    more = [f"{name}={value}" for name, value in short.items() if value is not None]
+    _ingest(job, store, [*(changes or []), *more], publish_it, log)
 
 
-def _ingest(job: str, store: Path, changes: list[str], publish_it: bool = True) -> None:
+def _ingest(
+    job: str, store: Path, changes: list[str], publish_it: bool = True, log: str = "text"
+) -> None:
     from app.evaluations import show_joint
+    from app.log import JsonLines
     from app.terminal import ProgressLines
     from atlas.api import Atlas
     from atlas.store.publish import publish as publish_bundles
     from ingest.config import load_job
     from ingest.job import run_id, run_job
 
+    if log not in ("text", "json"):
+        raise QueryError(f"log {log!r} is not known", "known: text, json")
     settings = load_job(job, changes)
-    out.print(f"run {run_id(settings)} in {store}", markup=False)
+    say = err if log == "json" else out  # standard output is then for the objects alone
+    say.print(f"run {run_id(settings)} in {store}", markup=False)
     try:
-        with ProgressLines(out) as lines:
-            bundle = run_job(settings, store, lines)
+        if log == "json":
+            bundle = run_job(settings, store, JsonLines(_write_line))
+        else:
+            with ProgressLines(out) as lines:
+                bundle = run_job(settings, store, lines)
     except KeyboardInterrupt:
         err.print("\nstopped; give the same command again to go on")
         raise typer.Exit(130) from None
-    out.print(f"bundle {bundle.path}", markup=False)
+    say.print(f"bundle {bundle.path}", markup=False)
     if publish_it:
         snapshot = publish_bundles(store, [bundle.path])
-        out.print(f"published as snapshot {snapshot.name}", markup=False)
+        say.print(f"published as snapshot {snapshot.name}", markup=False)
         with Atlas.open(store) as atlas:
-            show_joint(out, atlas.run(bundle.run))
+            show_joint(say, atlas.run(bundle.run))
+
+
+def _write_line(line: str) -> None:
+    sys.stdout.write(line)
+    sys.stdout.flush()
 
 
 @cli.command()
@@ -204,21 +227,25 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print a feature, a head, an SAE or a model."""
-    from app import terminal
+    from app import studies, terminal
     from app.evaluations import show_joint
     from atlas.api import Atlas
-    from atlas.types import EXAMPLE_KINDS, Sae
+    from atlas.types import EXAMPLE_KINDS, Head, Sae
 
     if kind not in ("all", *EXAMPLE_KINDS):
         raise QueryError(f"kind {kind!r} is not known", f"known: {', '.join(EXAMPLE_KINDS)}, all")
     with Atlas.open(store) as atlas:
         thing = terminal.look_up(atlas, id)
         run = atlas.run(thing.run) if isinstance(thing, Sae) else None
+        studied = atlas.head_study(thing.id) if isinstance(thing, Head) else None
+        composed = atlas.composition(thing.id) if isinstance(thing, Head) else None
 
     def text() -> None:
         terminal.show_thing(out, thing, examples, kind)
         if run is not None:
             show_joint(out, run)
+        if studied is not None and composed is not None:
+            studies.show_head(out, studied, composed)
 
     _print(thing, as_json, text)
 
@@ -331,6 +358,12 @@ def prompt(
         bool, typer.Option("--recurse", help="Follow the feature back to the embeddings.")
     ] = False,
     depth: Annotated[int, typer.Option(help="How far back, with --recurse.")] = 2,
+    skip_start: Annotated[
+        bool, typer.Option("--skip-start", help="Do not follow features of the first position.")
+    ] = False,
+    rank: Annotated[
+        bool, typer.Option("--rank", help="List the features that fire most on the whole text.")
+    ] = False,
     ablate: Annotated[
         bool, typer.Option("--ablate", help="Zero the feature and see what changes.")
     ] = False,
@@ -348,14 +381,17 @@ def prompt(
         known = explain.feature_id(atlas, feature) if feature else None
         explorer = atlas.explorer(model or (known.sae.model if known else None))
         titles = explain.Titles(atlas)
-        if known is None:
+        if known is None and rank:
+            ranked = atlas.ranked(explorer.all_firings(text), max(top, 10))
+            _print(ranked, as_json, lambda: explain.show_ranked(out, ranked))
+        elif known is None:
             found = explorer.features(text, top=top)
             _print(found, as_json, lambda: explain.show_features(out, found, titles))
         elif ablate:
             done = explorer.ablate(text, [Edit(known, "zero")])
             _print(done, as_json, lambda: explain.show_ablation(out, done, titles))
         elif recurse:
-            graph = explorer.graph(text, known, pos, depth, top)
+            graph = explorer.graph(text, known, pos, depth, top, skip_start=skip_start)
             _print(graph, as_json, lambda: explain.show_graph(out, graph, titles))
         else:
             trace = explorer.trace(text, known, pos)
@@ -577,9 +613,10 @@ def _labelled(atlas: Any, settings: Any, saes: Any, features: Any, again: bool) 
     import secrets
 
     from app.terminal import ProgressLines
+    from atlas.embed import NO_KEY
     from ingest.label import job
 
-    key = settings.endpoint.key() if settings.endpoint else ""
+    key = settings.endpoint.key() if settings.endpoint else NO_KEY
     salt = secrets.token_hex(8) if again else ""
     out.print(f"run {job.run_id(settings, saes)} in {atlas.store}", markup=False)
     try:
@@ -615,6 +652,25 @@ def methods(store: Store = HERE, as_json: AsJson = False) -> None:
     with Atlas.open(store) as atlas:
         found = atlas.label_methods()
     _print(found, as_json, lambda: show_methods(out, found))
+
+
+@cli.command()
+def judgements(
+    id: Annotated[str, typer.Argument(help="A feature, such as gpt2/5-att/123.")],
+    store: Store = HERE,
+    scorer: Annotated[
+        str | None, typer.Option(help="Only of detection, fuzzing or simulation.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what judges said, place by place, of a feature's labels, and what was true."""
+    from app.labels import show_judgements
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        found = [one for one in atlas.judged(id) if scorer in (None, one.scorer)]
+        failed = atlas.label_failures(id)
+        _print(found, as_json, lambda: show_judgements(out, atlas, found, failed))
 
 
 @cli.command()
@@ -732,6 +788,35 @@ def check_roles(
         place = f"{one.layer}.{one.head}"
         rank = f"rank {one.rank} of {one.of} by {one.role.measure} {one.value:.3f}"
         out.print(f"{told:>9}  {one.role.name:<24} {place:>5}  {rank}  ({one.role.reference})")
+
+
+@cli.command()
+def pairs(
+    store: Store = HERE,
+    dst: Annotated[str | None, typer.Option(help="Token it fires on; spaces count.")] = None,
+    src: Annotated[str | None, typer.Option(help="Token that it fetches from.")] = None,
+    distance_min: Annotated[int | None, typer.Option(help="Least positions between them.")] = None,
+    distance_max: Annotated[int | None, typer.Option(help="Most positions between them.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    sae: Annotated[str | None, typer.Option(help="Only this SAE.")] = None,
+    layer: Annotated[int | None, typer.Option(help="Only this layer.")] = None,
+    head: Annotated[int | None, typer.Option(help="Through this head.")] = None,
+    family: Annotated[str | None, typer.Option(help="Only this feature family.")] = None,
+    limit: Annotated[int, typer.Option(help="Results per page.")] = 20,
+    after: Annotated[str, typer.Option(help="Mark that the page before printed.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Find features that fire on one token because of another."""
+    from app.terminal import show_pairs
+    from atlas.api import Atlas
+    from atlas.types import PairQuery
+
+    asked = PairQuery(
+        dst, src, distance_min, distance_max, model, sae, layer, head, family, limit, after
+    )
+    with Atlas.open(store) as atlas:
+        page = atlas.pairs(asked)
+    _print(page, as_json, lambda: show_pairs(out, page))
 
 
 def _print(thing: Any, as_json: bool, text: Callable[[], None]) -> None:

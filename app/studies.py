@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from atlas.head_types import HeadComposition, HeadStudy, Polysemanticity
 from atlas.study_types import StudyPage, StudyRow, StudyTable
 
 
@@ -31,6 +32,51 @@ def show_study(console: Console, page: StudyPage) -> None:
         console.print(one, markup=False)
     for table in page.tables:
         _show_table(console, table)
+
+
+K = 10
+"""Top features whose clusters are shown: the paper's number."""
+
+
+def show_head(console: Console, found: HeadStudy, composed: HeadComposition) -> None:
+    """What the studies say of a head; nothing where none was run."""
+    for role in found.roles:
+        if (role.by, role.k) == ("measured", K):
+            words = ", ".join(role.words) or "no common word"
+            told = f"{role.role} ({words}): {len(role.features)} of its top {K} features"
+            console.print(f"{role.share:>8.0%}  {told}, such as {role.features[0]}", markup=False)
+    for one in found.polysemanticity:
+        if one.k == K or one.by == "mass":
+            console.print(_polysemantic(one), markup=False)
+    far = ", ".join(
+        f"{'first token' if one.distance_from is None else one.distance_from}: {one.share:.0%}"
+        for one in found.distances
+        if one.share >= 0.05
+    )
+    if far:
+        console.print(f"attends to distance {far}", markup=False)
+    for side in ("query", "key"):
+        texts = " ".join(repr(one.text) for one in found.tokens if one.side == side)
+        if texts:
+            console.print(f"{side} tokens more than their share: {texts}", markup=False)
+    for edges, told in ((composed.earlier, "reads"), (composed.later, "is read by")):
+        best = ", ".join(
+            f"{edge.kind.upper()} {edge.head if told == 'reads' else edge.later} {edge.score:.3f}"
+            for edge in edges
+        )
+        if best:
+            console.print(f"{told} {best} (chance {composed.chance:.3f})", markup=False)
+
+
+def _polysemantic(one: Polysemanticity) -> str:
+    if one.by == "mass":
+        parts = ", ".join(
+            f"{need.mass:.0%} in {'more than these' if need.clusters is None else need.clusters}"
+            for need in one.needed
+        )
+        return f"clusters that carry its mass, of {one.clusters}: {parts}"
+    chance = f"cohesion {one.cohesion:.2f} against {one.chance:.2f} by chance, p {one.p:.3f}"
+    return f"top {one.k} by {one.by}: {one.clusters} clusters, {chance}"
 
 
 def _show_table(console: Console, table: StudyTable) -> None:

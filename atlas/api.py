@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from atlas import compare, people, prompt_search
 from atlas.beside import Beside
 from atlas.errors import ModelError
+from atlas.head_types import HeadComposition, HeadStudy
 from atlas.hypothesis import parse
 from atlas.hypothesis_types import Trial
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
@@ -27,6 +28,7 @@ from atlas.store import (
     export,
     features,
     find,
+    head_studies,
     heads,
     labels,
     pairs,
@@ -37,6 +39,7 @@ from atlas.store import (
 )
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
+from atlas.store.head_studies import EDGES
 from atlas.store.heads import FEATURES
 from atlas.store.notes import Notes
 from atlas.store.reader import Reader, Still, open_store
@@ -289,6 +292,10 @@ class Atlas:
         """Everything about one feature."""
         return people.titled_feature(self.written, features.feature(self.evidence, name))
 
+    def measured(self, name: str | FeatureId) -> Feature:
+        """A feature as the snapshot has it: without neighbours and what people call it."""
+        return features.feature(self.evidence, name, alone=True)
+
     def strongest(self, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
         """The strongest example of several features; one that never fired has none."""
         return features.strongest(self.evidence, names)
@@ -371,6 +378,14 @@ class Atlas:
         """Families whose rule holds for a feature, with the evidence; its own first."""
         return studied.families(self.evidence, name)
 
+    def head_study(self, name: str | HeadId) -> HeadStudy:
+        """What the studies say of a head: distances, tokens, patterns, roles, polysemanticity."""
+        return head_studies.head_study(self.evidence, name)
+
+    def composition(self, name: str | HeadId, limit: int = EDGES) -> HeadComposition:
+        """The `limit` heads of each kind that compose most with a head, before and after it."""
+        return head_studies.composition(self.evidence, name, limit)
+
     def studies(self) -> tuple[StudyRow, ...]:
         """Every run of a study, newest first."""
         return studies.studies(self.evidence)
@@ -405,7 +420,7 @@ class Atlas:
 
         Args:
             hypothesis: a statement in the language of `atlas.hypothesis`.
-            target: what it is about; of a head or an SAE, up to `trials.FEATURES` are tested.
+            target: what it is about; of a head or an SAE, up to 300 features are tested.
             seed: of the features and the places without firing that are drawn.
         """
         return trials.test(self.evidence, parse(hypothesis), target, seed)

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from atlas import wire
 from atlas.client_notes import NotesClient
 from atlas.client_prompt import PromptClient
-from atlas.client_server import Parameters, Server
+from atlas.client_server import Parameters, Server, encoded
 from atlas.errors import NotFound
+from atlas.head_types import HeadComposition, HeadStudy
 from atlas.hypothesis_types import Trial
 from atlas.ids import FeatureId, HeadId, Id, SaeId, is_name, parse_feature, parse_head, parse_sae
 from atlas.label_types import (
@@ -220,6 +221,16 @@ class Client:
         page = self._get(dict[str, Any], f"/heads/{wanted}", _given(limit=limit, by=by))
         return self._server.made(Head, page["head"])
 
+    def head_study(self, name: str | HeadId) -> HeadStudy:
+        """What the studies say of a head: distances, tokens, patterns, roles, polysemanticity."""
+        wanted = parse_head(name) if isinstance(name, str) else name
+        return self._get(HeadStudy, f"/heads/{wanted}/study")
+
+    def composition(self, name: str | HeadId, limit: int = 5) -> HeadComposition:
+        """The `limit` heads of each kind that compose most with a head, before and after it."""
+        wanted = parse_head(name) if isinstance(name, str) else name
+        return self._get(HeadComposition, f"/heads/{wanted}/composition", _given(limit=limit))
+
     def studies(self) -> tuple[StudyRow, ...]:
         """Every run of a study, newest first."""
         return self._get(tuple[StudyRow, ...], "/studies")
@@ -281,7 +292,7 @@ class Client:
         values = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
         body = {"query": query, "parameters": values, "limit": limit, "seconds": seconds}
         wanted = [("format", "arrow"), *self._held]
-        return from_arrow(self._server.ask("POST", "/sql", wanted, wire.dumps(body).encode()))
+        return from_arrow(self._server.ask("POST", "/sql", wanted, encoded(wire.dumps(body))))
 
     def explorer(self, model: str | None = None) -> PromptClient:
         """Runs prompts through a model on the server, which loads it when first asked."""

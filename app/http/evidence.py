@@ -10,7 +10,7 @@ from app.http.answer import FRESH, VERSION, OfBoth, OfEvidence
 from app.http.document import answers
 from app.http.errors import JSON
 from app.http.parameters import LARGEST, from_query, link
-from atlas import study_types, types, wire
+from atlas import head_types, study_types, types, wire
 from atlas.api import Atlas
 from atlas.ids import FeatureId, Id, parse_feature
 from atlas.note_types import NotesOn
@@ -192,6 +192,27 @@ def head(
     """Everything about one head: metrics, its strongest features, and what people wrote."""
     found = asked.atlas.head(f"{model}/{head}", limit, by)
     return asked.answer(HeadPage(found, _notes_on(asked.atlas, found.id)))
+
+
+@router.get("/heads/{model}/{head}/study", responses=answers(head_types.HeadStudy))
+def head_study(
+    model: str,
+    head: Annotated[str, Path(description="Layer and head, such as L5H1.")],
+    asked: OfEvidence,
+) -> Response:
+    """What the studies say of a head: distances, tokens, patterns, roles, polysemanticity."""
+    return asked.answer(asked.atlas.head_study(f"{model}/{head}"))
+
+
+@router.get("/heads/{model}/{head}/composition", responses=answers(head_types.HeadComposition))
+def composition(
+    model: str,
+    head: Annotated[str, Path(description="Layer and head, such as L5H1.")],
+    asked: OfEvidence,
+    limit: Annotated[int, Query(ge=0, le=1000, description="Heads of each kind.")] = 5,
+) -> Response:
+    """The heads that compose most with a head by weights, before it and after it."""
+    return asked.answer(asked.atlas.composition(f"{model}/{head}", limit))
 
 
 @router.get("/studies", responses=answers(tuple[study_types.StudyRow, ...]))

@@ -50,8 +50,8 @@ FROM feature WHERE sae = $sae AND firings > 0 GROUP BY bin
 """
 
 
-def feature(evidence: Evidence, name: str | FeatureId) -> Feature:
-    """Everything about one feature.
+def feature(evidence: Evidence, name: str | FeatureId, *, alone: bool = False) -> Feature:
+    """Everything about one feature; `alone` without its neighbours, which take as long again.
 
     Raises:
         NotFound: no such SAE or feature; names the range that exists.
@@ -70,7 +70,7 @@ def feature(evidence: Evidence, name: str | FeatureId) -> Feature:
         labels=[rows.label(one) for one in evidence.query(_LABELS, **where)],
         scores=[rows.label_score(one) for one in evidence.query(_SCORES, **where)],
         examples=_examples(evidence, key, row["bias"]),
-        neighbours=_neighbours(evidence, key),
+        neighbours=() if alone else _neighbours(evidence, key),
     )
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from atlas import progress
 from atlas.api import Atlas
 from atlas.bundle import MANIFEST, Bundle
+from atlas.embed import NO_KEY
 from atlas.errors import AtlasError, ConfigError, StoreError
 from atlas.ids import FeatureId, SaeId
 from atlas.types import Context, Feature, Sae
@@ -80,7 +81,7 @@ class Source:
 
     def read(self, name: FeatureId) -> tuple[Feature, Split]:
         """A feature and its places."""
-        feature, choice = self._without_start(self.atlas.feature(name)), self.settings.choice
+        feature, choice = self._without_start(self.atlas.measured(name)), self.settings.choice
         nearby = self.atlas.fired_nearby(name, {one.ctx for one in feature.examples})
         elsewhere = self._elsewhere[feature.sae.run]
         return feature, split(
@@ -195,7 +196,7 @@ def run_labels(
     saes: Sequence[Sae],
     features: Sequence[FeatureId],
     *,
-    key: str = "",
+    key: str = NO_KEY,
     salt: str = "",
     listen: progress.Listener = lambda _: None,
     clock: Callable[[], float] = time.monotonic,

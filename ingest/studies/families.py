@@ -15,6 +15,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from atlas.errors import CorpusError
 from atlas.ids import SaeId
 from atlas.lens.dfa import context_dfa
 from atlas.lens.sae import Sae, encode
@@ -63,10 +64,10 @@ def study_families(study: Study, settings: FamiliesPart) -> Findings:  # noqa: A
     words = _words(study)
     judged = {name: _judge(study, name, words) for name in study.saes}
     text = study.text.text.contexts
-    fired = _fired(study, words)
-    start = text.tokens.shape[1]
-    places = np.arange(start)
-    valid = (places >= 1) & (places < text.length[:, None])
+    unseen = _unseen(study)
+    fired = _fired(study, words, unseen)
+    places = np.arange(text.tokens.shape[1])
+    valid = (places >= 1) & (places < text.length[:, None]) & unseen[:, None]
     context_words = np.where(places < text.length[:, None], words[text.tokens], -1)
     context_words[:, 0] = -1
     index = texts.index(context_words, valid)
@@ -82,7 +83,8 @@ def study_families(study: Study, settings: FamiliesPart) -> Findings:  # noqa: A
         study.work.reporter.advance(1)
     run = study.work.run
     samples = {
-        "contexts": len(text.tokens),
+        "contexts": int(unseen.sum()),
+        "contexts left out": int((~unseen).sum()),
         "held-out positions": int(valid.sum()),
         "held-out firings": sum(len(one.feature) for one in fired.values()),
         "stored examples": sum(len(one.feature) for one, _ in judged.values()),
@@ -165,10 +167,30 @@ def _padded(lists: pa.ChunkedArray, fill: float) -> NDArray[Any]:
     return padded
 
 
-def _fired(study: Study, words: NDArray[Any]) -> dict[SaeId, Fired]:
-    """Every firing on the held-out text, attributed to its sources."""
+def _unseen(study: Study) -> NDArray[Any]:
+    """`[context]`: whether no example of its document is among those that rules were judged on.
+
+    Raises:
+        CorpusError: there is no such context.
+    """
+    text = study.text.text
+    mined: set[str] = set()
+    for name in study.saes if study.text.mined else ():
+        for batch in study.atlas.export(name, "context").batches:
+            mined |= set(batch["doc"].to_pylist())
+    unseen = np.array([text.doc_ids[doc] not in mined for doc in text.contexts.doc])
+    if not unseen.any():
+        raise CorpusError(
+            "every held-out document gave examples to the atlas, on which no rule can be tested",
+            "raise `tokens`, or give other text with `corpus.name`",
+        )
+    return unseen
+
+
+def _fired(study: Study, words: NDArray[Any], unseen: NDArray[Any]) -> dict[SaeId, Fired]:
+    """Every firing on contexts that were not seen, attributed to its sources."""
     loaded = {name: study.sae(name) for name in study.saes}
-    batches = study.each("validate", partial(_fired_batch, study, loaded, words))
+    batches = study.each("validate", partial(_fired_batch, study, loaded, words, unseen))
     parts: dict[SaeId, list[list[NDArray[Any]]]] = {name: [] for name in loaded}
     for found in batches:
         for name, kept in parts.items():
@@ -181,15 +203,21 @@ def _fired(study: Study, words: NDArray[Any]) -> dict[SaeId, Fired]:
 
 @torch.inference_mode()
 def _fired_batch(
-    study: Study, loaded: dict[SaeId, Sae], words: NDArray[Any], batch: Batch
+    study: Study,
+    loaded: dict[SaeId, Sae],
+    words: NDArray[Any],
+    unseen: NDArray[Any],
+    batch: Batch,
 ) -> Arrays:
     model = study.model
+    known = torch.from_numpy(unseen[batch.first : batch.first + len(batch.tokens)])
+    valid = batch.valid & known[:, None]
     attention = model.attention(batch.tokens, sorted({name.layer for name in loaded}))
     width, found = batch.tokens.shape[1], {}
     for name, sae in loaded.items():
         layer = attention[name.layer]
         acts = encode(sae, layer.z.flatten(2).float().flatten(0, 1))
-        acts = acts.view(*batch.tokens.shape, -1) * batch.valid[..., None].to(acts.device)
+        acts = acts.view(*batch.tokens.shape, -1) * valid[..., None].to(acts.device)
         kept: list[tuple[Any, ...]] = []
         for row in range(len(batch.tokens)):
             context = np.where(np.arange(width) > 0, words[batch.tokens[row]], -1)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from atlas.lens.logits import head_logits
 from atlas.model import LanguageModel
+from atlas.model.probe import attended
 from ingest.studies.attention import ON_REPEATED, repeated
 from ingest.studies.ioi_effects import differences, put, read_z, reading
 from ingest.studies.ioi_prompts import Family, Prompts, draws, join, prompts, unrelated
@@ -128,7 +129,7 @@ def on_names(model: LanguageModel) -> Mapping[str, Tensor]:
 
 def _direct(model: LanguageModel, both: Prompts) -> Tensor:
     layers, rows = range(model.info.n_layers), torch.arange(len(both.tokens))
-    seen, end = model.attended(both.tokens, layers), both.at["end"]
+    seen, end = attended(model, both.tokens, layers), both.at["end"]
     direction, _ = reading(model, both)
     read = model.final_norm.pull(direction, seen.final_scale[rows, end])
     given = [

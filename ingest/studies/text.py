@@ -20,11 +20,13 @@ class HeldOut(NamedTuple):
     text: Text
     said: str
     """One sentence: which documents were left out, or that it cannot be known."""
+    mined: bool
+    """Whether documents of this corpus were mined for the SAEs' examples."""
 
 
 def corpus_of(runs: Iterable[Run]) -> dict[str, Any]:
-    """Corpus settings of the newest run that trained SAEs; nothing where none says."""
-    known = (run.config["corpus"] for run in runs if "train" in run.config)
+    """Corpus settings of the newest run that made SAEs; nothing where none says."""
+    known = (run.config["corpus"] for run in runs if "corpus" in run.config)
     return dict(next(known, {}))
 
 
@@ -40,12 +42,14 @@ def held_out(model: LanguageModel, part: CorpusPart, tokens: int, runs: Iterable
     Raises:
         CorpusError: there is less held-out text, or none at all.
     """
-    trained = [run for run in runs if "train" in run.config]
-    shared = [run for run in trained if _same(part, run.config["corpus"])]
+    ours = [run for run in runs if "corpus" in run.config]
+    same = [run for run in ours if _same(part, run.config["corpus"])]
+    trained = [run for run in ours if run.train_tokens > 0]
+    shared = [run for run in same if run in trained]
     bos = start_token(model, part)
     apart = list(_apart(model, shared)) if shared else corpora.read(part)
     text = corpora.take(apart, model.tokenise_many, part, bos, tokens)
-    return HeldOut(text, _said(part, trained, shared))
+    return HeldOut(text, _said(part, trained, shared), bool(same))
 
 
 def start_token(model: LanguageModel, part: CorpusPart) -> int | None:

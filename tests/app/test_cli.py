@@ -169,6 +169,18 @@ def test_ingest_trains_publishes_and_lists_the_run(tmp_path, monkeypatch, capsys
     assert atlas("search", "--limit", "3")[0] == 0
 
 
+def test_json_logs_are_one_object_a_line(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "job.toml"
+    path.write_text(_toml(a_job(tmp_path).model_dump(mode="json", exclude_none=True)))
+    arguments = ("ingest", str(path), "--log", "json", "--no-publish", "--engine", "local")
+    code, out, err = a_runner(tmp_path / "store", monkeypatch, capsys)(*arguments)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [line["stage"] for line in lines if line["state"] == "done"] == ["label and write"]
+    assert {"load model", "train", "mine", "attribute"} <= {line["stage"] for line in lines}
+    assert "bundle" in err
+
+
 def test_a_stopped_ingest_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     def stopped(*_, **__):
         raise KeyboardInterrupt
@@ -250,3 +262,12 @@ def test_a_wrong_hypothesis_and_a_missing_target_are_one_clear_line(atlas):
     assert code == 2
     assert "line 1, column 1: unknown name 'distnce'" in err
     assert "0 targets are named" in atlas("test", "earlier")[2]
+
+
+def test_pairs_are_found_by_their_tokens(atlas):
+    code, out, _ = atlas("pairs", "--dst", " mat", "--layer", "1", "--distance-min", "2")
+    assert code == 0
+    assert "toy/1-t/0" in out
+    assert "1 of 3" in out
+    code, _, err = atlas("pairs")
+    assert (code, "no pair asked for" in err) == (2, True)

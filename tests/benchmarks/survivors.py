@@ -4,6 +4,7 @@ import json
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -56,6 +57,19 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def wait_for(client: Client, seconds: float = 60) -> None:
+    """Wait until a server answers. Raises StoreError when it does not."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            client.stats()
+            return
+        except StoreError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 def comments(store: Path) -> set[str]:

@@ -143,6 +143,8 @@ def test_notes_are_found_as_atlas_finds_them(client, atlas):
         (lambda c: c.model("a/b"), NotFound, "not a name"),
         (lambda c: c.search(Query(limit=0)), QueryError, "limit"),
         (lambda c: c.sql("DROP TABLE x"), QueryError, "only SELECT"),
+        (lambda c: c.sql("SELECT 'a\ud800'"), QueryError, "signs that are no text"),
+        (lambda c: c.prompt("a\ud800"), QueryError, "signs that are no text"),
         (lambda c: c.at("000009").models(), NotFound, "no snapshot"),
         (lambda c: c.notes.get("x"), NotFound, "no note 'x'"),
         (lambda c: c.notes.add(Tag("toy", ""), "Ann"), NotesError, "tag is empty"),

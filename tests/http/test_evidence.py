@@ -31,6 +31,8 @@ SAME = [
         lambda atlas: atlas.compare_heads("toy/L1H0", "toy/L1H1"),
     ),
     ("/studies", lambda atlas: atlas.studies()),
+    ("/heads/toy/L1H1/study", lambda atlas: atlas.head_study("toy/L1H1")),
+    ("/heads/toy/L1H1/composition", lambda atlas: atlas.composition("toy/L1H1")),
     ("/jump?text=1.1", lambda atlas: atlas.jump("1.1")),
     ("/contexts/1", lambda atlas: atlas.context(1)),
     ("/random?seed=5", lambda atlas: atlas.random_feature(5)),

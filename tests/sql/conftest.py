@@ -20,10 +20,27 @@ TITLES = """
 INSERT INTO title (sae, feature, text, method, support)
 SELECT sae, feature, text, method, support FROM label WHERE side = 'title'
 """
+SCORES = """
+INSERT INTO label_score (sae, feature, method, scorer, score, n, deciles, decile_n) VALUES
+  (1, 0, 'tokens', 'detection', 0.75, 8, [0.5, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1],
+   [4, 0, 0, 0, 0, 0, 0, 0, 0, 2])
+"""
 METRICS = """
 INSERT INTO head_metric (model, layer, head, metric, condition, value, low, high, n, run) VALUES
   ('toy', 0, 1, 'induction', 'repeated_random', 0.5, 0.25, 0.75, 100, 'run-1'),
   ('toy', 1, 0, 'previous_token', 'corpus', 0.125, 0.0625, 0.25, 100, 'run-1')
+"""
+STUDIES = """
+INSERT INTO head_composition VALUES
+  ('toy', 0, 1, 1, 0, 'k', 0.5, 'run-1'), ('toy', 0, 0, 1, 0, 'k', 0.25, 'run-1'),
+  ('toy', 0, 1, 1, 0, 'v', 0.75, 'run-1');
+INSERT INTO family_share (sae, family, features, live, share, precision, recall, run) VALUES
+  (0, 'induction', 1, 5, 0.2, 0.75, 0.5, 'run-1'), (0, 'positional', 0, 5, 0, NULL, NULL, 'run-1');
+INSERT INTO head_role (sae, head, "by", k, rank, role, words, share, run) VALUES
+  (0, 1, 'measured', 10, 0, 'induction', ['board'], 0.75, 'run-1'),
+  (0, 1, 'measured', 10, 1, 'other', [], 0.25, 'run-1');
+INSERT INTO head_polysemanticity (sae, head, "by", k, clusters, cohesion, null_mean, p, run) VALUES
+  (0, 1, 'measured', 10, 2, 0.5, 0.125, 0.0625, 'run-1');
 """
 
 
@@ -42,6 +59,8 @@ def a_snapshot(folder: Path) -> Snapshot:
             evidence.execute(f"INSERT INTO {table} BY NAME FROM rows")
         evidence.execute(TITLES)
         evidence.execute(METRICS)
+        evidence.execute(SCORES)
+        evidence.execute(STUDIES)
         evidence.execute("CHECKPOINT")
     return Snapshot(1, path, 1, datetime(2026, 1, 2, tzinfo=UTC))
 

@@ -15,6 +15,21 @@ ALL = list(cookbook().values())
 
 # name, parameters, columns to look at, first rows of them
 ANSWERS = [
+    ("heads_by_metric", {}, "head value low n", [("toy/L0H1", 0.5, 0.25, 100)]),
+    (
+        "heads_that_compose",
+        {},
+        "head later score",
+        [("toy/L0H1", "toy/L1H0", 0.5), ("toy/L0H0", "toy/L1H0", 0.25)],
+    ),
+    (
+        "family_rules",
+        {},
+        "sae family precision recall",
+        [("toy/0-t", "induction", 0.75, 0.5), ("toy/0-t", "positional", None, None)],
+    ),
+    ("roles_of_heads", {}, "head role clusters p", [("toy/L0H1", "induction", 2, 0.0625)]),
+    ("roles_of_heads", {"role": "positional"}, "head", []),
     # Head 1 writes 456 + 270 + 225 + 72 + 12 = 1035 and head 0 630 + 225 + 108 + 24 + 18 = 1005.
     (
         "polysemantic_heads",
@@ -79,6 +94,13 @@ ANSWERS = [
         {},
         "sae never_fired dead_in_mining mined_tokens",
         [("toy/0-t", 1, pytest.approx(1 / 6), 3000)],
+    ),
+    # Half of four weak firings and all of two strong ones: 0.5 and 1.0.
+    (
+        "label_scores_by_decile",
+        {},
+        "method decile recognised firings",
+        [("tokens", 0, 0.5, 4), ("tokens", 9, 1.0, 2)],
     ),
     ("label_support", {}, "sae support_from labels mean_examples", [("toy/0-t", 0.6, 5, 12.0)]),
     (

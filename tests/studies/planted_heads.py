@@ -9,14 +9,14 @@ import json
 import random
 from pathlib import Path
 
-import pytest
 import torch
 
 from atlas.bundle import Bundle
+from atlas.lens.exchange import saelens
 from atlas.lens.sae import Sae
 from atlas.model import LanguageModel, load
 from ingest.config import make_job
-from ingest.job import Fitted, run_job
+from ingest.job import run_job
 from tests.models import BOS, EOS, TEXT, VOCAB, a_tokenizer
 
 WIDTH, POSITIONS = 96, 64
@@ -153,20 +153,18 @@ def planted_text(folder: Path, model: LanguageModel) -> tuple[Path, list[int]]:
 
 
 def a_planted_bundle(folder: Path) -> Bundle:
-    """An ordinary job on the hand-set model, known dictionaries in place of trained ones."""
+    """An ordinary job on the hand-set model, with the known dictionaries as published SAEs."""
     model = load(str(a_planted_folder(folder / "planted")), device="cpu", dtype="float32")
     path, tokens = planted_text(folder, model)
-    saes = planted_saes(tokens[:KNOWN])
+    for layer, sae in planted_saes(tokens[:KNOWN]).items():
+        told = {"hook_name": f"blocks.{layer}.attn.hook_z"}
+        saelens.write(sae, folder / f"saes/layer-{layer}", told)
     job = make_job({
         "model": {"name": str(folder / "planted"), "device": "cpu", "dtype": "float32"},
         "corpus": {"name": str(path), "context_length": 40, "min_tokens": 4},
-        "sae": {"layers": (0, 1), "d_sae": 24, "k": 3},
+        "sae": {"source": str(folder / "saes"), "layers": (0, 1)},
         "positions": {"sink_norm": None},
-        "train": {"tokens": 64, "batch": 32},
         "evaluate": {"tokens": 800},
         "mine": {"tokens": 1500, "logits": 4},
     })  # fmt: skip
-    fitted = Fitted(saes, torch.full((2,), torch.inf), [0.0, 0.0], 1, 1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ingest.job._train", lambda *_: fitted)
-        return run_job(job, folder / "made")
+    return run_job(job, folder / "made")

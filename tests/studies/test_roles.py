@@ -119,3 +119,48 @@ def test_mass_of_a_planted_head_is_in_one_cluster(known):
     shares = known[1].read("polysemantic_share").to_pylist()
     assert {(one["by"], one["k"]) for one in shares} >= {("weights", 10), ("measured", 10)}
     assert all(one["low"] <= one["share"] <= one["high"] for one in shares)
+
+
+def test_the_atlas_the_api_and_the_client_say_the_same_of_a_studied_head(known):
+    from starlette.testclient import TestClient
+
+    from app.http.api import make_app
+    from atlas import wire
+    from atlas.head_types import HeadComposition, HeadStudy
+
+    with Atlas.open(known[0]) as atlas:
+        found, composed = atlas.head_study("planted/L0H0"), atlas.composition("planted/L0H0", 2)
+        client = TestClient(make_app(atlas), "http://localhost")
+        told = client.get("/heads/planted/L0H0/study").json()
+        told_composed = client.get("/heads/planted/L0H0/composition?limit=2").json()
+    assert told == wire.plain(found)
+    assert wire.read(HeadStudy, told) == found
+    assert wire.read(HeadComposition, told_composed) == composed
+    assert {one.role for one in found.roles if one.by == "measured"} >= {"previous_token"}
+    assert sum(one.share for one in found.distances) == pytest.approx(1, abs=1e-4)
+    assert all(one.src < one.dst for one in found.patterns if one.weight > 0.9)
+
+
+def test_the_previous_token_head_composes_with_the_induction_head_by_its_keys(known):
+    with Atlas.open(known[0]) as atlas:
+        first = atlas.composition("planted/L0H0")
+        last = atlas.composition("planted/L1H0")
+    by_key = max((edge for edge in first.later if edge.kind == "k"), key=lambda one: one.score)
+    assert str(by_key.later) == "planted/L1H0"
+    assert by_key.score > 1.5 * first.chance
+    best = max((edge for edge in last.earlier if edge.kind == "k"), key=lambda one: one.score)
+    assert str(best.head) == "planted/L0H0"
+
+
+def test_show_prints_the_roles_of_a_head(known, monkeypatch, capsys):
+    import sys
+
+    from app.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["atlas", "show", "planted/L0H0", "--store", str(known[0])])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().out
+    assert "previous_token" in told
+    assert "by chance, p" in told
+    assert "is read by" in told

@@ -221,6 +221,12 @@ def test_a_plan_counts_the_calls_that_are_then_made(atlas, endpoint):
     assert larger.features == 350_000
 
 
+def test_a_server_that_asks_for_no_key_needs_none(atlas, endpoint):
+    settings = a_run(endpoint)
+    saes, names = job.chosen(atlas, settings, [], [FEATURE], None)
+    assert job.run_labels(atlas, settings, saes, names).features == 1
+
+
 def test_rules_are_scored_without_any_endpoint(atlas):
     label(atlas, Settings())
     assert {one.scored_by for one in atlas.feature(FEATURE).scores} == {"rule"}
@@ -265,5 +271,8 @@ def test_the_command_says_what_it_did(atlas, endpoint, monkeypatch):
     assert "published as snapshot 000002" in done.output
     assert "detection" in done.output
     assert KEY not in dry.output + done.output
+    shown = runner.invoke(cli, ["judgements", "toy/1-t/3", "--store", str(atlas.store)])
+    assert "detection of the label by llm m explain-" in shown.output
+    assert shown.output.count("✓") == 4 * 24
     spent = runner.invoke(cli, [*base, "--budget-tokens", "9000"])
     assert "stopped: the budget of 9,000 tokens is spent" in spent.output
