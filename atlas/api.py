@@ -370,6 +370,10 @@ class Atlas:
         """What studies left about one head: where it looks, its partners, effects."""
         return studied.head_studies(self.evidence, name)
 
+    def head_roles(self, model: str) -> dict[HeadId, tuple[str, ...]]:
+        """The roles that a study claims for each head of a model."""
+        return studied.head_roles(self.evidence, model)
+
     def families(self, name: str | FeatureId) -> tuple[FamilyClaim, ...]:
         """Families whose rule holds for a feature, with the evidence; its own first."""
         return studied.families(self.evidence, name)
