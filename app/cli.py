@@ -14,7 +14,11 @@ from rich.console import Console
 from atlas.errors import AtlasError, NotesError, QueryError, StoreError
 
 if TYPE_CHECKING:
+    from atlas.api import Atlas
+    from atlas.head_types import HeadComposition, HeadRoles
+    from atlas.ids import HeadId
     from atlas.store.notes import Notes
+    from atlas.study_types import HeadStudies
 
 HERE = Path("atlas-demo")
 Store = Annotated[Path, typer.Option("--store", help="Folder of the atlas.", envvar="ATLAS_STORE")]
@@ -66,7 +70,7 @@ def demo(
 
 @cli.command()
 def ingest(
-    job: Annotated[str, typer.Argument(help="A TOML file, or a preset: demo, gpt2.")],
+    job: Annotated[str, typer.Argument(help="A TOML file, or a preset such as demo or gpt2.")],
     store: Store = HERE,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: --set sae.k=16")
@@ -74,33 +78,56 @@ def ingest(
     publish_it: Annotated[
         bool, typer.Option("--publish/--no-publish", help="Publish the bundle when it is done.")
     ] = True,
+    engine: Annotated[
+        str | None, typer.Option(help="Who mines: local, or dask. Short for --set engine.kind=")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler; else processes started here.")
+    ] = None,
+    log: Annotated[str, typer.Option(help="text, or json for one object a line.")] = "text",
 ) -> None:
     """Run a job. Stopped at any moment, the same command goes on where it was."""
-    _ingest(job, store, changes or [], publish_it)
+    short = {"engine.kind": engine, "engine.scheduler": scheduler}
+    more = [f"{name}={value}" for name, value in short.items() if value is not None]
+    _ingest(job, store, [*(changes or []), *more], publish_it, log)
 
 
-def _ingest(job: str, store: Path, changes: list[str], publish_it: bool = True) -> None:
+def _ingest(
+    job: str, store: Path, changes: list[str], publish_it: bool = True, log: str = "text"
+) -> None:
     from app.evaluations import show_joint
+    from app.log import JsonLines
     from app.terminal import ProgressLines
     from atlas.api import Atlas
     from atlas.store.publish import publish as publish_bundles
     from ingest.config import load_job
     from ingest.job import run_id, run_job
 
+    if log not in ("text", "json"):
+        raise QueryError(f"log {log!r} is not known", "known: text, json")
     settings = load_job(job, changes)
-    out.print(f"run {run_id(settings)} in {store}", markup=False)
+    say = err if log == "json" else out  # standard output is then for the objects alone
+    say.print(f"run {run_id(settings)} in {store}", markup=False)
     try:
-        with ProgressLines(out) as lines:
-            bundle = run_job(settings, store, lines)
+        if log == "json":
+            bundle = run_job(settings, store, JsonLines(_write_line))
+        else:
+            with ProgressLines(out) as lines:
+                bundle = run_job(settings, store, lines)
     except KeyboardInterrupt:
         err.print("\nstopped; give the same command again to go on")
         raise typer.Exit(130) from None
-    out.print(f"bundle {bundle.path}", markup=False)
+    say.print(f"bundle {bundle.path}", markup=False)
     if publish_it:
         snapshot = publish_bundles(store, [bundle.path])
-        out.print(f"published as snapshot {snapshot.name}", markup=False)
+        say.print(f"published as snapshot {snapshot.name}", markup=False)
         with Atlas.open(store) as atlas:
-            show_joint(out, atlas.run(bundle.run))
+            show_joint(say, atlas.run(bundle.run))
+
+
+def _write_line(line: str) -> None:
+    sys.stdout.write(line)
+    sys.stdout.flush()
 
 
 @cli.command()
@@ -214,17 +241,20 @@ def show(
     with Atlas.open(store) as atlas:
         thing = terminal.look_up(atlas, id)
         run = atlas.run(thing.run) if isinstance(thing, Sae) else None
-        studied = atlas.head_study(thing.id) if isinstance(thing, Head) else None
-        composed = atlas.composition(thing.id) if isinstance(thing, Head) else None
+        found = _studied(atlas, thing.id) if isinstance(thing, Head) else None
 
     def text() -> None:
         terminal.show_thing(out, thing, examples, kind)
         if run is not None:
             show_joint(out, run)
-        if studied is not None and composed is not None:
-            studies.show_head(out, studied, composed)
+        if found is not None:
+            studies.show_head(out, *found)
 
     _print(thing, as_json, text)
+
+
+def _studied(atlas: "Atlas", head: "HeadId") -> "tuple[HeadStudies, HeadRoles, HeadComposition]":
+    return atlas.head_studies(head), atlas.head_roles(head), atlas.composition(head)
 
 
 @cli.command()
@@ -335,6 +365,12 @@ def prompt(
         bool, typer.Option("--recurse", help="Follow the feature back to the embeddings.")
     ] = False,
     depth: Annotated[int, typer.Option(help="How far back, with --recurse.")] = 2,
+    skip_start: Annotated[
+        bool, typer.Option("--skip-start", help="Do not follow features of the first position.")
+    ] = False,
+    rank: Annotated[
+        bool, typer.Option("--rank", help="List the features that fire most on the whole text.")
+    ] = False,
     ablate: Annotated[
         bool, typer.Option("--ablate", help="Zero the feature and see what changes.")
     ] = False,
@@ -352,14 +388,17 @@ def prompt(
         known = explain.feature_id(atlas, feature) if feature else None
         explorer = atlas.explorer(model or (known.sae.model if known else None))
         titles = explain.Titles(atlas)
-        if known is None:
+        if known is None and rank:
+            ranked = atlas.ranked(explorer.all_firings(text), max(top, 10))
+            _print(ranked, as_json, lambda: explain.show_ranked(out, ranked))
+        elif known is None:
             found = explorer.features(text, top=top)
             _print(found, as_json, lambda: explain.show_features(out, found, titles))
         elif ablate:
             done = explorer.ablate(text, [Edit(known, "zero")])
             _print(done, as_json, lambda: explain.show_ablation(out, done, titles))
         elif recurse:
-            graph = explorer.graph(text, known, pos, depth, top)
+            graph = explorer.graph(text, known, pos, depth, top, skip_start=skip_start)
             _print(graph, as_json, lambda: explain.show_graph(out, graph, titles))
         else:
             trace = explorer.trace(text, known, pos)
@@ -622,6 +661,25 @@ def methods(store: Store = HERE, as_json: AsJson = False) -> None:
 
 
 @cli.command()
+def judgements(
+    id: Annotated[str, typer.Argument(help="A feature, such as gpt2/5-att/123.")],
+    store: Store = HERE,
+    scorer: Annotated[
+        str | None, typer.Option(help="Only of detection, fuzzing or simulation.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what judges said, place by place, of a feature's labels, and what was true."""
+    from app.labels import show_judgements
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        found = [one for one in atlas.judged(id) if scorer in (None, one.scorer)]
+        failed = atlas.label_failures(id)
+        _print(found, as_json, lambda: show_judgements(out, atlas, found, failed))
+
+
+@cli.command()
 def review(
     store: Store = HERE,
     limit: Annotated[int, typer.Option(help="At most so many.")] = 25,
@@ -662,6 +720,109 @@ def embed(store: Store = HERE) -> None:
         return
     snapshot = publish_bundles(store, [bundle.path])
     out.print(f"published as snapshot {snapshot.name}", markup=False)
+
+
+@cli.command()
+def verify(
+    store: Store = HERE,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Examples, features and pairs to draw, per model.")
+    ] = 50,
+    seed: Annotated[int, typer.Option(help="Which ones are drawn.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Recompute randomly chosen rows from the model and the weights; exit code 1 if one differs."""
+    from app.verified import show_checks
+    from atlas.api import Atlas
+    from ingest.verify.verify import verify as verify_atlas
+
+    with Atlas.open(store) as atlas:
+        checks = verify_atlas(atlas, rows, seed, device)
+        if as_json:
+            found = list(checks)
+            _print(found, as_json, lambda: None)
+            holds = not any(one.differences for one in found)
+        else:
+            holds = show_checks(out, err, checks)
+    if not holds:
+        raise typer.Exit(1)
+
+
+@cli.command("test")
+def try_hypothesis(
+    hypothesis: Annotated[
+        str | None, typer.Argument(help="A file, the name of a saved one, or the statement itself.")
+    ] = None,
+    store: Store = HERE,
+    feature: Annotated[str | None, typer.Option(help="Test it on this feature.")] = None,
+    head: Annotated[str | None, typer.Option(help="Or on the features this head leads.")] = None,
+    sae: Annotated[str | None, typer.Option(help="Or on the features of this SAE.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the features and places that are drawn.")] = 0,
+    save: Annotated[str | None, typer.Option(help="Save it under this name.")] = None,
+    author: Annotated[str, typer.Option(help="Who saves it.", envvar="USER")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Test a hypothesis about firings. Without one, every saved hypothesis is tested again."""
+    from app import trials
+    from atlas.api import Atlas
+
+    with Atlas.open(store) as atlas:
+        asked = trials.asked(atlas, hypothesis, (feature, head, sae), seed)
+        found = tuple(atlas.test(*one) for one in asked)
+        if save is not None:
+            trials.save(atlas, asked, save, author)
+    _print(found, as_json, lambda: trials.show_trials(out, found))
+
+
+@cli.command("check-roles")
+def check_roles(
+    model: Annotated[str, typer.Argument(help="GPT-2 small: a hub name or a folder.")] = "gpt2",
+) -> None:
+    """Look for the published head roles of GPT-2 small; says so when its weights are not here."""
+    from atlas.errors import ModelError
+    from atlas.model import load
+    from ingest.studies.known_roles import check
+
+    try:
+        loaded = load(model, dtype="float32")
+    except ModelError as error:
+        out.print(f"skipped: {error}", markup=False)
+        return
+    for one in check(loaded):
+        told = "found" if one.found else "NOT found"
+        place = f"{one.layer}.{one.head}"
+        rank = f"rank {one.rank} of {one.of} by {one.role.measure} {one.value:.3f}"
+        out.print(f"{told:>9}  {one.role.name:<24} {place:>5}  {rank}  ({one.role.reference})")
+
+
+@cli.command()
+def pairs(
+    store: Store = HERE,
+    dst: Annotated[str | None, typer.Option(help="Token it fires on; spaces count.")] = None,
+    src: Annotated[str | None, typer.Option(help="Token that it fetches from.")] = None,
+    distance_min: Annotated[int | None, typer.Option(help="Least positions between them.")] = None,
+    distance_max: Annotated[int | None, typer.Option(help="Most positions between them.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    sae: Annotated[str | None, typer.Option(help="Only this SAE.")] = None,
+    layer: Annotated[int | None, typer.Option(help="Only this layer.")] = None,
+    head: Annotated[int | None, typer.Option(help="Through this head.")] = None,
+    family: Annotated[str | None, typer.Option(help="Only this feature family.")] = None,
+    limit: Annotated[int, typer.Option(help="Results per page.")] = 20,
+    after: Annotated[str, typer.Option(help="Mark that the page before printed.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Find features that fire on one token because of another."""
+    from app.terminal import show_pairs
+    from atlas.api import Atlas
+    from atlas.types import PairQuery
+
+    asked = PairQuery(
+        dst, src, distance_min, distance_max, model, sae, layer, head, family, limit, after
+    )
+    with Atlas.open(store) as atlas:
+        page = atlas.pairs(asked)
+    _print(page, as_json, lambda: show_pairs(out, page))
 
 
 def _print(thing: Any, as_json: bool, text: Callable[[], None]) -> None:

@@ -8,7 +8,7 @@ from app.terminal import ACTIVATION, SOURCE, look_up
 from atlas.api import Atlas
 from atlas.errors import NotFound
 from atlas.ids import FeatureId
-from atlas.prompt_types import Ablation, Features, Graph, Node, Piece, Prompt, Trace
+from atlas.prompt_types import Ablation, Features, Graph, Node, Piece, Prompt, PromptSearch, Trace
 from atlas.types import Feature
 
 
@@ -46,6 +46,20 @@ def show_features(console: Console, found: Features, titles: Titles) -> None:
                 f"{one.act:.2f} {one.feature.index} {titles(one.feature)}" for one in here
             )
             console.print(f"{pos:>4} {_shown(token):<14} {told or '–'}", markup=False)
+    for reason in found.missing:
+        console.print(f"left out: {reason}", markup=False)
+
+
+def show_ranked(console: Console, found: PromptSearch) -> None:
+    """The features that fire most on a text."""
+    for hit in found.hits:
+        share = "new" if hit.relative is None else f"{hit.relative:.0%}"
+        token = _shown(found.prompt.tokens[hit.pos])
+        title = hit.row.title or "no label"
+        console.print(f"{share:>5} {hit.act:7.2f}  {hit.row.id} at {hit.pos} {token}  {title}",
+                      markup=False)  # fmt: skip
+    console.print(f"{len(found.hits)} of {found.fired:,} that fire; % of the largest activation"
+                  " that was mined", markup=False)  # fmt: skip
     for reason in found.missing:
         console.print(f"left out: {reason}", markup=False)
 

@@ -6,7 +6,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.table import Table
 
-from atlas.label_types import LabelMethod, ReviewItem
+from atlas.api import Atlas
+from atlas.label_types import JudgedScore, Judgement, LabelFailure, LabelMethod, ReviewItem
 
 
 class Planned(Protocol):
@@ -77,6 +78,35 @@ def show_methods(console: Console, methods: Sequence[LabelMethod]) -> None:
     console.print(
         "detection and fuzzing are balanced accuracy, 0.5 by chance; simulation is a correlation"
     )
+
+
+def show_judgements(
+    console: Console,
+    atlas: Atlas,
+    scores: Sequence[JudgedScore],
+    failures: Sequence[LabelFailure],
+) -> None:
+    """Every judgement: whether it was right, what was true, what was said, and the text."""
+    for score in scores:
+        by = " ".join(part for part in (score.method, score.model, score.prompt) if part)
+        console.print(f"{score.scorer} of the label by {by}", style="bold", markup=False)
+        for one in score.judgements:
+            right = "✓" if one.fires == (one.said > 0.5) else "✗"
+            mark = right if score.scorer != "simulation" else "·"
+            true = f"fires {one.act:.2f}" if one.fires else "silent"
+            text = one.token if one.ctx is None else _ending(atlas, one)
+            console.print(
+                f"  {mark} {true:>12}  said {one.said:g}  {one.kind:>9}  {text}", markup=False
+            )
+    for failure in failures:
+        console.print(f"failed: {failure.step} by {failure.method}: {failure.reason}", markup=False)
+    if not scores and not failures:
+        console.print("no label of it was scored yet")
+
+
+def _ending(atlas: Atlas, one: Judgement) -> str:
+    tokens = atlas.context(one.ctx or 0).tokens[max(0, one.pos - 12) : one.pos]
+    return f"{''.join(tokens)}«{one.token}»".replace("\n", "↵")
 
 
 def show_review(console: Console, queue: Sequence[ReviewItem]) -> None:

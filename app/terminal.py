@@ -18,7 +18,18 @@ from atlas.api import Atlas
 from atlas.errors import NotFound
 from atlas.ids import FeatureId, HeadId, Id, SaeId, parse
 from atlas.store.recipes import Recipe
-from atlas.types import Example, Feature, FeatureRow, Head, Model, Page, Query, Sae, SqlResult
+from atlas.types import (
+    Example,
+    Feature,
+    FeatureRow,
+    Head,
+    Model,
+    Page,
+    PairPage,
+    Query,
+    Sae,
+    SqlResult,
+)
 
 ACTIVATION, SOURCE = "black on dark_orange", "white on blue"
 _NAMED = re.compile("“[a-z]{2,}")
@@ -75,7 +86,12 @@ def describe(now: progress.Progress) -> str:
     if now.rate and now.unit in ("features", "labels"):
         parts.append(f"{now.rate:,.2f} {now.unit}/s")
     if now.left is not None and now.done < now.total:
-        parts.append(f"{_duration(now.left)} left")
+        least = "at least " if "reading" in now.figures else ""
+        parts.append(f"{least}{_duration(now.left)} left")
+    if "needs" in now.figures:
+        parts.append(f"needs up to {now.figures['needs'] / 1e9:,.1f} GB of memory")
+    if "reading" in now.figures:
+        parts.append(f"reading {now.figures['reading']:,.0f} tokens/s")
     if "calls" in now.figures:
         parts.append(f"{now.figures['calls']:,} calls, {now.figures['spent']} spent")
     if now.figures.get("failed"):
@@ -109,6 +125,8 @@ def show_runs(console: Console, runs: tuple[progress.Progress, ...]) -> None:
 
 def show_page(console: Console, page: Page) -> None:
     """Search results."""
+    if page.unsearched:
+        console.print(f"searched by words alone: {page.unsearched}", style="dim", markup=False)
     if not page.hits:
         console.print("nothing found; take away a filter or a word")
         return
@@ -116,6 +134,22 @@ def show_page(console: Console, page: Page) -> None:
     for hit in page.hits:
         why = hit.reasons[0] if hit.reasons else ""
         table.add_row(*_cells(hit.row), escape(why))
+    console.print(table)
+    console.print(f"{len(page.hits)} of {page.total:,} · snapshot {page.snapshot}", markup=False)
+    if page.after:
+        console.print(f"next page: --after {page.after}", markup=False)
+
+
+def show_pairs(console: Console, page: PairPage) -> None:
+    """Pair search results, each with its strongest example."""
+    if not page.hits:
+        console.print("no feature has that pair; take away a filter")
+        return
+    table = _table("feature", "title", "matches", "strongest of them")
+    for hit in page.hits:
+        matches = f"{hit.matches} of {hit.kept}"
+        title = escape(hit.row.title or "–")
+        table.add_row(str(hit.row.id), title, matches, _line(hit.example))
     console.print(table)
     console.print(f"{len(page.hits)} of {page.total:,} · snapshot {page.snapshot}", markup=False)
     if page.after:
@@ -196,6 +230,13 @@ def show_feature(console: Console, feature: Feature, examples: int, kind: str = 
                 "" if label.support is None else f" (support {label.support:.0%} of {label.n})"
             )
             console.print(f"{label.side:>10}  {label.text}{support} · {label.method}", markup=False)
+    for score in feature.scores:
+        around = score.interval
+        told = f" ({around.low:.2f} to {around.high:.2f})" if around else ""
+        by = score.method if score.model is None else f"{score.method} {score.model}"
+        console.print(
+            f"{score.scorer:>10}  {score.score:.2f}{told} of {score.n} places · {by}", markup=False
+        )
     low, high = feature.density_interval.low, feature.density_interval.high
     console.print(
         f"   density  {row.density:.3%} ({low:.3%} to {high:.3%}), {row.firings:,} firings"

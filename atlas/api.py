@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from atlas import compare, people, prompt_search
 from atlas.beside import Beside
 from atlas.errors import ModelError
-from atlas.head_types import HeadComposition, HeadStudy
+from atlas.head_types import HeadComposition, HeadRoles
+from atlas.hypothesis import parse
+from atlas.hypothesis_types import Trial
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
 from atlas.label_types import (
     JudgedScore,
@@ -26,23 +28,25 @@ from atlas.store import (
     export,
     features,
     find,
-    head_studies,
+    head_roles,
     heads,
     labels,
     pairs,
     snapshots,
+    studied,
     studies,
+    trials,
 )
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
-from atlas.store.head_studies import EDGES
+from atlas.store.head_roles import EDGES
 from atlas.store.heads import FEATURES
 from atlas.store.notes import Notes
 from atlas.store.reader import Reader, Still, open_store
 from atlas.store.recipes import Recipe, cookbook
 from atlas.store.sql import Parameters
 from atlas.store.studies import ROWS
-from atlas.study_types import StudyPage, StudyRow
+from atlas.study_types import FamilyClaim, HeadStudies, StudyPage, StudyRow
 from atlas.types import (
     Bins,
     Context,
@@ -288,6 +292,10 @@ class Atlas:
         """Everything about one feature."""
         return people.titled_feature(self.written, features.feature(self.evidence, name))
 
+    def measured(self, name: str | FeatureId) -> Feature:
+        """A feature as the snapshot has it: without neighbours and what people call it."""
+        return features.feature(self.evidence, name, alone=True)
+
     def strongest(self, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
         """The strongest example of several features; one that never fired has none."""
         return features.strongest(self.evidence, names)
@@ -358,13 +366,21 @@ class Atlas:
         """Everything about one head, with its `limit` strongest features."""
         return people.titled_head(self.written, heads.head(self.evidence, name, limit, by))
 
-    def head_study(self, name: str | HeadId) -> HeadStudy:
-        """What the studies say of a head: distances, tokens, patterns, roles, polysemanticity."""
-        return head_studies.head_study(self.evidence, name)
+    def head_roles(self, name: str | HeadId) -> HeadRoles:
+        """What machines claim a head does, by its features, and whether that is one thing."""
+        return head_roles.head_roles(self.evidence, name)
 
     def composition(self, name: str | HeadId, limit: int = EDGES) -> HeadComposition:
         """The `limit` heads of each kind that compose most with a head, before and after it."""
-        return head_studies.composition(self.evidence, name, limit)
+        return head_roles.composition(self.evidence, name, limit)
+
+    def head_studies(self, name: str | HeadId) -> HeadStudies:
+        """What studies left about one head: where it looks, its partners, effects."""
+        return studied.head_studies(self.evidence, name)
+
+    def families(self, name: str | FeatureId) -> tuple[FamilyClaim, ...]:
+        """Families whose rule holds for a feature, with the evidence; its own first."""
+        return studied.families(self.evidence, name)
 
     def studies(self) -> tuple[StudyRow, ...]:
         """Every run of a study, newest first."""
@@ -394,6 +410,21 @@ class Atlas:
     def pairs(self, query: PairQuery) -> PairPage:
         """One page of the features that have a token pair."""
         return pairs.find_pairs(self.evidence, query)
+
+    def test(self, hypothesis: str, target: str | Id, seed: int = 0) -> Trial:
+        """Test a hypothesis against the kept firings of a feature, a head or an SAE.
+
+        Args:
+            hypothesis: a statement in the language of `atlas.hypothesis`.
+            target: what it is about; of a head or an SAE, up to 300 features are tested.
+            seed: of the features and the places without firing that are drawn.
+        """
+        return trials.test(self.evidence, parse(hypothesis), target, seed)
+
+    def test_saved(self, note: str) -> Trial:
+        """Test a hypothesis that somebody saved, given by the note's id, on this snapshot."""
+        saved = trials.of_note(self.notes.get(note))
+        return self.test(saved.hypothesis, saved.target, saved.seed)
 
     def compare(self, a: str | FeatureId, b: str | FeatureId) -> FeatureComparison:
         """Two features side by side."""

@@ -9,10 +9,18 @@ from typing import Any, TypeVar
 from atlas import wire
 from atlas.client_notes import NotesClient
 from atlas.client_prompt import PromptClient
-from atlas.client_server import Parameters, Server
+from atlas.client_server import Parameters, Server, encoded
 from atlas.errors import NotFound
-from atlas.head_types import HeadComposition, HeadStudy
+from atlas.head_types import HeadComposition, HeadRoles
+from atlas.hypothesis_types import Trial
 from atlas.ids import FeatureId, HeadId, Id, SaeId, is_name, parse_feature, parse_head, parse_sae
+from atlas.label_types import (
+    JudgedScore,
+    LabelFailure,
+    LabelMethod,
+    ReviewItem,
+    ReviewReason,
+)
 from atlas.progress import Progress
 from atlas.prompt_types import Features, PromptSearch, RankBy
 from atlas.store.describe import TablePage
@@ -20,7 +28,7 @@ from atlas.store.export import Table
 from atlas.store.recipes import Recipe
 from atlas.store.sql import Parameters as SqlParameters
 from atlas.store.sql_formats import from_arrow
-from atlas.study_types import StudyPage, StudyRow
+from atlas.study_types import FamilyClaim, HeadStudies, StudyPage, StudyRow
 from atlas.types import (
     Bins,
     Context,
@@ -181,6 +189,28 @@ class Client:
         """A feature worth looking at; another one each time unless a seed is given."""
         return self._get(FeatureId, "/random", _given(seed=seed))
 
+    def label_methods(self) -> tuple[LabelMethod, ...]:
+        """Ways of labelling compared: one per method and scorer, best mean first."""
+        return self._get(tuple[LabelMethod, ...], "/labels/methods")
+
+    def judged(self, name: str | FeatureId) -> tuple[JudgedScore, ...]:
+        """Every single judgement behind the scores of a feature's labels."""
+        return self._get(tuple[JudgedScore, ...], f"/features/{_feature(name)}/judgements")
+
+    def label_failures(self, name: str | FeatureId) -> tuple[LabelFailure, ...]:
+        """What labellers could not do for a feature."""
+        return self._get(tuple[LabelFailure, ...], f"/features/{_feature(name)}/label-failures")
+
+    def review_queue(
+        self,
+        limit: int = 25,
+        sae: str | SaeId | None = None,
+        reason: ReviewReason | None = None,
+    ) -> tuple[ReviewItem, ...]:
+        """Features whose label, weights and measurement call for a person."""
+        wanted = _given(limit=limit, sae=sae, reason=reason)
+        return self._get(tuple[ReviewItem, ...], "/review", wanted)
+
     def heads(self, model: str) -> tuple[HeadRow, ...]:
         """All heads of a model."""
         return self._get(tuple[HeadRow, ...], f"/heads/{_segment(model)}")
@@ -191,15 +221,22 @@ class Client:
         page = self._get(dict[str, Any], f"/heads/{wanted}", _given(limit=limit, by=by))
         return self._server.made(Head, page["head"])
 
-    def head_study(self, name: str | HeadId) -> HeadStudy:
-        """What the studies say of a head: distances, tokens, patterns, roles, polysemanticity."""
-        wanted = parse_head(name) if isinstance(name, str) else name
-        return self._get(HeadStudy, f"/heads/{wanted}/study")
+    def head_studies(self, name: str | HeadId) -> HeadStudies:
+        """What studies left about one head: where it looks, its partners, effects."""
+        return self._get(HeadStudies, f"/heads/{_head(name)}/studies")
+
+    def families(self, name: str | FeatureId) -> tuple[FamilyClaim, ...]:
+        """Families whose rule holds for a feature, with the evidence; its own first."""
+        wanted = parse_feature(name) if isinstance(name, str) else name
+        return self._get(tuple[FamilyClaim, ...], f"/features/{wanted}/families")
+
+    def head_roles(self, name: str | HeadId) -> HeadRoles:
+        """What machines claim a head does, by its features, and whether that is one thing."""
+        return self._get(HeadRoles, f"/heads/{_head(name)}/roles")
 
     def composition(self, name: str | HeadId, limit: int = 5) -> HeadComposition:
         """The `limit` heads of each kind that compose most with a head, before and after it."""
-        wanted = parse_head(name) if isinstance(name, str) else name
-        return self._get(HeadComposition, f"/heads/{wanted}/composition", _given(limit=limit))
+        return self._get(HeadComposition, f"/heads/{_head(name)}/composition", _given(limit=limit))
 
     def studies(self) -> tuple[StudyRow, ...]:
         """Every run of a study, newest first."""
@@ -224,6 +261,15 @@ class Client:
     def pairs(self, query: PairQuery) -> PairPage:
         """One page of the features that have a token pair."""
         return self._get(PairPage, "/pairs", _given(**asdict(query)))
+
+    def test(self, hypothesis: str, target: str | Id, seed: int = 0) -> Trial:
+        """Test a hypothesis against the kept firings of a feature, a head or an SAE."""
+        given = _given(hypothesis=hypothesis, target=str(target), seed=seed)
+        return self._get(Trial, "/test", given)
+
+    def test_saved(self, note: str) -> Trial:
+        """Test a hypothesis that somebody saved, given by the note's id."""
+        return self._get(Trial, f"/notes/{_segment(note)}/test")
 
     def compare(self, a: str | FeatureId, b: str | FeatureId) -> FeatureComparison:
         """Two features side by side."""
@@ -253,7 +299,7 @@ class Client:
         values = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
         body = {"query": query, "parameters": values, "limit": limit, "seconds": seconds}
         wanted = [("format", "arrow"), *self._held]
-        return from_arrow(self._server.ask("POST", "/sql", wanted, wire.dumps(body).encode()))
+        return from_arrow(self._server.ask("POST", "/sql", wanted, encoded(wire.dumps(body))))
 
     def explorer(self, model: str | None = None) -> PromptClient:
         """Runs prompts through a model on the server, which loads it when first asked."""
@@ -283,8 +329,16 @@ def _given(**parameters: Any) -> Parameters:
     return [(name, value) for name, value in parameters.items() if value is not None]
 
 
+def _feature(name: str | FeatureId) -> FeatureId:
+    return parse_feature(name) if isinstance(name, str) else name
+
+
 def _sae(name: str | SaeId) -> SaeId:
     return parse_sae(name) if isinstance(name, str) else name
+
+
+def _head(name: str | HeadId) -> HeadId:
+    return parse_head(name) if isinstance(name, str) else name
 
 
 def _segment(name: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from atlas import errors, wire
-from atlas.errors import AtlasError, Conflict, StoreError
+from atlas.errors import AtlasError, Conflict, QueryError, StoreError
 from atlas.note_types import Content, Note
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Server:
         self, of: type[T], method: str, path: str, parameters: Parameters = (), /, **body: Any
     ) -> T:
         """The value of type `of` that a request with this body gives."""
-        return self.read(of, self.ask(method, path, parameters, wire.dumps(body).encode()))
+        return self.read(of, self.ask(method, path, parameters, encoded(wire.dumps(body))))
 
     def read(self, kind: type[T], text: bytes) -> T:
         """A reply as a value. Raises StoreError when it is none."""
@@ -112,6 +112,14 @@ class Server:
             content: Any = Content
             return Conflict(message, hint, note, yours and self.made(content, yours))
         return _KNOWN.get(kind, AtlasError)(message, hint)
+
+
+def encoded(text: str) -> bytes:
+    """Text as it travels. Raises QueryError for halves of signs, which no text has."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise QueryError("the request has signs that are no text", "leave them out") from error
 
 
 def _text(value: Any) -> str:

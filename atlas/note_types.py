@@ -35,14 +35,14 @@ ROLES: dict[str, str] = {
 Status = Literal["open", "confirmed", "withdrawn"]
 Choice = Literal["agree", "dispute"]
 EvidenceKind = Literal["target", "example", "metric", "query"]
-QueryForm = Literal["sql", "search"]
+QueryForm = Literal["sql", "search", "hypothesis"]
 Scalar = str | int | float | bool | None
 Action = Literal["add", "edit", "remove", "undo", "import"]
 
 STATUSES: tuple[Status, ...] = ("open", "confirmed", "withdrawn")
 CHOICES: tuple[Choice, ...] = ("agree", "dispute")
 EVIDENCE_KINDS: tuple[EvidenceKind, ...] = ("target", "example", "metric", "query")
-QUERY_FORMS: tuple[QueryForm, ...] = ("sql", "search")
+QUERY_FORMS: tuple[QueryForm, ...] = ("sql", "search", "hypothesis")
 SIDES: tuple[LabelSide, ...] = ("title", "when", "fetches", "says")
 ACTIONS: tuple[Action, ...] = ("add", "edit", "remove", "undo", "import")
 
@@ -142,7 +142,7 @@ class SavedQuery:
 
     name: str
     text: str
-    """SQL, or the URL of a search."""
+    """SQL, the URL of a search, or a hypothesis; that has its target among the parameters."""
     form: QueryForm = "sql"
     parameters: dict[str, Scalar] = field(default_factory=dict)
     """Parameter name to its default."""

@@ -93,7 +93,7 @@ class Reporter:
         clock: Callable[[], float],
         interval: float = 0.5,
     ) -> None:
-        self._folder, self._listen, self._clock, self._interval = folder, listen, clock, interval
+        self._folder, self._listen, self.clock, self._interval = folder, listen, clock, interval
         self._now = self._blank(run)
         self._told = clock()
         self._recent: deque[tuple[float, float]] = deque()
@@ -108,18 +108,31 @@ class Reporter:
         self._now = replace(
             self._now, stage=name, done=0, total=total, unit=unit, rate=0.0, left=None, figures={}
         )
-        self._recent = deque([(self._clock(), 0.0)])
+        self._recent = deque([(self.clock(), 0.0)])
         self._tell()
 
-    def advance(self, count: float, **figures: Any) -> None:
-        """Count units done; figures replace those of the same name."""
-        done, now = self._now.done + count, self._clock()
+    def advance(self, count: float, left: float | None = None, **figures: Any) -> None:
+        """Count units done.
+
+        Args:
+            count: units that were just done.
+            left: seconds to go, from whoever knows better than the rate.
+            figures: replace those of the same name; None takes one away.
+        """
+        done, now = self._now.done + count, self.clock()
         rate = self._rate(now, done) if count else self._now.rate
-        left = max(self._now.total - done, 0.0) / rate if rate else None
+        if left is None:
+            left = max(self._now.total - done, 0.0) / rate if rate else None
         figures = {**self._now.figures, **figures}
+        figures = {name: value for name, value in figures.items() if value is not None}
         self._now = replace(self._now, done=done, rate=rate, left=left, figures=figures)
-        if self._clock() - self._told >= self._interval or done >= self._now.total:
+        if self.clock() - self._told >= self._interval or done >= self._now.total:
             self._tell()
+
+    def resume(self, done: float) -> None:
+        """Take units as done by an earlier run, so that they do not count as quick."""
+        self._now = replace(self._now, done=done)
+        self._recent = deque((at, done) for at, _ in self._recent)
 
     def _rate(self, now: float, done: float) -> float:
         """Units per second over the last WINDOW seconds."""
@@ -135,7 +148,7 @@ class Reporter:
         self._tell()
 
     def _tell(self) -> None:
-        self._told = self._clock()
+        self._told = self.clock()
         self._now = replace(self._now, updated_at=datetime.now(UTC))
         write(self._folder, self._now)
         self._listen(self._now)

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
+
+from atlas.ids import HeadId
+from atlas.types import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +51,103 @@ class StudyPage:
     said: tuple[str, ...]
     """What was not measured and why, and whatever else a reader must know."""
     tables: tuple[StudyTable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyClaim:
+    """A family whose rule holds for a feature, with the evidence."""
+
+    family: str
+    best: bool
+    """Whether it is the feature's family."""
+    score: float
+    """Share of the kept examples that the rule explains."""
+    examples: int
+    words: tuple[str, ...]
+    """What the family predicts from, lower case."""
+    fired: int
+    """Firings on held-out text."""
+    explained: int
+    """Those that the rule explains."""
+    precision: float | None
+    """Share of the held-out firings at predicted places; None where the family predicts none."""
+    precision_within: Interval | None
+    recall: float | None
+    """Share of the predicted places where the feature fires."""
+    recall_within: Interval | None
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class DistanceShare:
+    """The share of a head's attention that goes so far back."""
+
+    first: int | None
+    """Smallest distance in tokens; None for position 0, which no other bin counts."""
+    last: int | None
+    share: float
+    within: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeadToken:
+    """A token that gets more of a head's strongest attention than its share of the text."""
+
+    side: Literal["query", "key"]
+    text: str
+    share: float
+    base: float
+    """Its share of the text."""
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLook:
+    """One sampled destination of a head with its strongest source."""
+
+    band: int
+    ctx: int
+    dst: int
+    src: int
+    weight: float
+    tokens: tuple[str, ...]
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """Another head that composes with this one, by weights."""
+
+    head: HeadId
+    kind: Literal["q", "k", "v"]
+    """What the later head makes of the earlier one's output."""
+    later: bool
+    """Whether the other head is the later one."""
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class StudiedEffect:
+    """What a study measured of a head, in words and figures."""
+
+    study: str
+    what: str
+    value: float
+    within: Interval | None
+    n: int
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeadStudies:
+    """What studies left about one head; empty parts were not measured."""
+
+    distances: tuple[DistanceShare, ...]
+    tokens: tuple[HeadToken, ...]
+    looks: tuple[HeadLook, ...]
+    """By band, strongest band first."""
+    partners: tuple[Partner, ...]
+    """Largest score first."""
+    prefix_class: str | None
+    """long-prefix, short-prefix or none."""
+    effects: tuple[StudiedEffect, ...]

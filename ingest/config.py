@@ -1,12 +1,20 @@
 """Every setting of a job, declared once. Presets and job files hold only what differs."""
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from atlas.errors import ConfigError
 from atlas.ids import is_name
@@ -68,7 +76,12 @@ class PositionsPart(_Part):
     skip_first: Annotated[int, Field(ge=0)] = 1
     """Leading positions of each context: the attention sink sits there."""
     sink_norm: Annotated[float, Field(gt=1)] | None = 10.0
-    """Positions whose z is longer than this many medians in any trained layer."""
+    """Positions whose z is longer than this many medians in any trained layer; inf for none."""
+
+    @field_validator("sink_norm", mode="after")
+    @classmethod
+    def _no_limit(cls, value: float | None) -> float | None:
+        return None if value is None or math.isinf(value) else value
 
 
 _ONLY_FOR = {

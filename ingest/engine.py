@@ -128,7 +128,7 @@ def _dask(part: EnginePart) -> "_Dask":
         ) from error
     try:
         if part.scheduler:
-            return _Dask(distributed.Client(part.scheduler, timeout="15s", set_as_default=False))
+            return _Dask(distributed.Client(part.scheduler, timeout="5s", set_as_default=False))
         cluster = distributed.LocalCluster(
             n_workers=part.workers, threads_per_worker=1, processes=True, dashboard_address=None
         )
@@ -148,6 +148,7 @@ class _Dask:
     def __init__(self, client: Any, cluster: Any = None) -> None:
         self._client, self._cluster = client, cluster
         self._futures: dict[Any, str] = {}
+        self._ended: Any = None
 
     def submit(self, name: str, work: Work) -> None:
         future = self._client.submit(work, pure=False)
@@ -155,12 +156,10 @@ class _Dask:
         if self._ended is not None:
             self._ended.add(future)
 
-    _ended: Any = None
-
     def as_completed(self) -> Iterator[Done]:
         from distributed import as_completed  # noqa: PLC0415
 
-        self._ended = as_completed(list(self._futures))
+        self._ended = as_completed(list(self._futures), loop=self._client.loop)
         for future in self._ended:
             name = self._futures.pop(future)
             if future.status == "finished":

@@ -31,9 +31,11 @@ from ingest.config import Job
 from ingest.corpus import Corpus
 from ingest.engine import open_engine
 from ingest.imported import measure_limits, read_saes
+from ingest.memory import Room, check_room, room_of, shape_of
 from ingest.mine.evidence import write_evidence
 from ingest.mine.passes import Mining
 from ingest.mine.units import exact, load_model
+from ingest.pace import Pace
 from ingest.run import Work, versions, write_json
 from ingest.train.evaluate import Evaluated, Evaluations, Losses, evaluate
 from ingest.train.loop import Figures, Trained, train
@@ -60,6 +62,7 @@ def run_job(
     store: Path,
     listen: progress.Listener = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
+    room: Room = room_of,
 ) -> Bundle:
     """Make the job's bundle in the store, going on where an earlier try stopped.
 
@@ -68,17 +71,20 @@ def run_job(
         store: the store's folder; made when missing.
         listen: told the progress, a few times a second.
         clock: seconds.
+        room: how many bytes a device has.
 
     Raises:
-        AtlasError: a model, corpus or setting that cannot work, or the run is already going on.
+        AtlasError: a model, corpus or setting that cannot work or fit, or the run is already
+            going on.
     """
-    return run.make(store, run_id(job), partial(_stages, job), listen, clock)
+    return run.make(store, run_id(job), partial(_stages, job, room), listen, clock)
 
 
-def _stages(job: Job, work: Work, seconds: Callable[[], float]) -> Bundle:
+def _stages(job: Job, room: Room, work: Work, seconds: Callable[[], float]) -> Bundle:
     work.reporter.stage("load model", 1, "model")
     model = _load(job)
-    work.reporter.advance(1)
+    needs = check_room(job, shape_of(model), room)
+    work.reporter.advance(1, needs=needs)
     corpus = _corpus(job, work, model)
     fitted = (_train if job.sae.source is None else _import)(job, work, model, corpus)
     evaluated = _evaluate(job, work, model, corpus, fitted)
@@ -159,18 +165,26 @@ def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted
     layers = job.sae.layers
     stream = Stream(model, corpus.train, layers, job.positions, buffers, job.model.batch_contexts)
     reporter = work.reporter
-    reporter.stage("train", job.train.tokens // job.train.batch * job.train.batch, "tokens")
-
+    total = job.train.tokens // job.train.batch * job.train.batch
+    reporter.stage("train", total, "tokens")
+    uses = scored * job.train.repeats * buffers.contexts / contexts  # of one buffer
+    a_buffer = buffers.contexts * job.corpus.context_length
+    pace = Pace(math.ceil(total / uses) * a_buffer, total, reporter.clock)
     read = 0
 
     def harvested(tokens: int) -> None:
         nonlocal read
         read += tokens
-        reporter.advance(0, read=read)
+        pace.read(tokens)
+        more = {} if pace.sees_steps else {"reading": pace.read_rate}
+        reporter.advance(0, pace.left, read=read, **more)
 
     def stepped(figures: Figures) -> None:
-        shown = {"fvu": figures.fvu, "l0": figures.l0, "dead": figures.dead}
-        reporter.advance(job.train.batch, **shown)
+        if not pace.sees_steps:
+            reporter.resume(figures.tokens - job.train.batch)
+        pace.stepped(job.train.batch, figures.tokens)
+        shown = {"fvu": figures.fvu, "l0": figures.l0, "dead": figures.dead, "reading": None}
+        reporter.advance(job.train.batch, pace.left, **shown)
 
     trained: Trained = train(
         stream,

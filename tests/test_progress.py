@@ -37,6 +37,20 @@ def test_the_rate_is_that_of_the_last_half_minute(tmp_path):
     assert told[-1].left == pytest.approx((1000 - 440) / 10)
 
 
+def test_what_an_earlier_run_did_is_done_but_not_quick(tmp_path):
+    clock, told = Clock(), []
+    reporter = a_reporter(tmp_path, told, clock)
+    reporter.stage("train", 1000, "tokens")
+    clock.now += 10
+    reporter.advance(0, 30.0, read=5, reading=0.5)
+    assert (told[-1].left, told[-1].figures) == (30.0, {"read": 5, "reading": 0.5})
+    reporter.resume(900)
+    clock.now += 10
+    reporter.advance(20, read=6, reading=None)
+    assert (told[-1].done, told[-1].rate) == (920, 1.0)
+    assert told[-1].figures == {"read": 6}
+
+
 def test_figures_alone_change_no_count(tmp_path):
     clock, told = Clock(), []
     reporter = a_reporter(tmp_path, told, clock)

@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from app.http import answer, docs, errors, evidence, export, notes, prompt, sql
+from app.http import answer, docs, errors, evidence, export, hypotheses, labels, notes, prompt, sql
 from app.http.document import COMMITTED, ERRORS, document, text
 from app.http.explorers import Explorers
 from app.http.guard import Guard
@@ -46,7 +46,7 @@ def described() -> FastAPI:
         dependencies=[Depends(strict)],
         generate_unique_id_function=lambda route: route.name,
     )
-    for part in (evidence, prompt, export, notes, sql, docs):
+    for part in (evidence, hypotheses, labels, prompt, export, notes, sql, docs):
         app.include_router(part.router)
     made = document(app)
     app.openapi = lambda: made  # type: ignore[method-assign]

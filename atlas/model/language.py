@@ -1,6 +1,6 @@
 """A loaded language model: forward passes, what they compute on the way, edits of z."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from atlas.lens.circuits import Circuit, fold
 from atlas.lens.frozen import Internals, Layer, Norm, objection
 from atlas.lens.qk import Scoring
 from atlas.model import weights
-from atlas.model.passes import Edits, Passes, Replace, hook_name
+from atlas.model.passes import Edits, Passes, hook_name
 
 
 class Attention(NamedTuple):
@@ -24,17 +24,8 @@ class Attention(NamedTuple):
     pattern: Tensor  # [batch, head, dst, src], rows sum to 1
 
 
-class Attended(NamedTuple):
-    """What several layers' attention computed, and what leads from it to the logits."""
-
-    layers: dict[int, Attention]
-    post_scale: dict[int, Tensor]  # [batch, pos, 1], of the norm behind W_O; ones where none is
-    final_scale: Tensor  # [batch, pos, 1], of the norm before the unembedding
-
-
-_ATTENTION = ("attn.hook_z", "attn.hook_v", "attn.hook_pattern")
+ATTENTION = ("attn.hook_z", "attn.hook_v", "attn.hook_pattern")
 """Hooks of a block, in the order of Attention's fields."""
-_END = "unembed.hook_in"
 _PARTS = {
     "hook_attn_out": "attn_out",
     "hook_mlp_out": "mlp_out",
@@ -56,7 +47,7 @@ class LanguageModel:
         self.bridge = bridge
         self.info = info
         self.device = device
-        self._passes = Passes(bridge, info, device)
+        self.passes = Passes(bridge, info, device)
 
     @property
     def d_in(self) -> int:
@@ -81,7 +72,7 @@ class LanguageModel:
 
     def check_layers(self, layers: Sequence[int]) -> None:
         """Raise ModelError when the model lacks one of `layers`."""
-        self._passes.check_layers(layers)
+        self.passes.check_layers(layers)
 
     @property
     def tokenizer(self) -> Any:
@@ -117,7 +108,7 @@ class LanguageModel:
         Returns:
             Layer to `[batch, pos, head, d_head]`.
         """
-        kept, _ = self._passes.run(
+        kept, _ = self.passes.run(
             tokens, [hook_name(layer, "attn.hook_z") for layer in layers], whole=False
         )
         return {layer: kept[hook_name(layer, "attn.hook_z")] for layer in layers}
@@ -125,43 +116,12 @@ class LanguageModel:
     @torch.no_grad()
     def attention(self, tokens: Tensor, layers: Sequence[int]) -> dict[int, Attention]:
         """z, values and pattern of `layers`, for `[batch, pos]` token ids."""
-        names = [hook_name(layer, part) for layer in layers for part in _ATTENTION]
-        kept, _ = self._passes.run(tokens, names, whole=False)
+        names = [hook_name(layer, part) for layer in layers for part in ATTENTION]
+        kept, _ = self.passes.run(tokens, names, whole=False)
         return {
-            layer: Attention(*(kept[hook_name(layer, part)] for part in _ATTENTION))
+            layer: Attention(*(kept[hook_name(layer, part)] for part in ATTENTION))
             for layer in layers
         }
-
-    @torch.no_grad()
-    def attended(
-        self, tokens: Tensor, layers: Sequence[int], embed: Replace | None = None
-    ) -> Attended:
-        """Attention internals with the scales that direct logit attribution freezes.
-
-        Args:
-            tokens: `[batch, pos]` token ids.
-            layers: layers to keep.
-            embed: what replaces the token embeddings `[batch, pos, width]`.
-        """
-        posts = {n: hook_name(n, "ln1_post.hook_scale") for n in layers}
-        posts = {n: name for n, name in posts.items() if name in self.bridge.hook_dict}
-        names = [hook_name(layer, part) for layer in layers for part in _ATTENTION]
-        names += [*posts.values(), "ln_final.hook_scale"]
-        kept, _ = self._passes.run(tokens, names, embed=embed, whole=False)
-        final = kept["ln_final.hook_scale"].float().view(*tokens.shape, 1)
-        return Attended(
-            {n: Attention(*(kept[hook_name(n, part)] for part in _ATTENTION)) for n in layers},
-            {
-                n: kept[posts[n]].float().view_as(final) if n in posts else torch.ones_like(final)
-                for n in layers
-            },
-            final,
-        )
-
-    @torch.no_grad()
-    def embeddings(self, tokens: Tensor) -> Tensor:
-        """Token embeddings `[batch, pos, width]` as an edit of them gets to see them."""
-        return self._passes.run(tokens, ["hook_embed"], whole=False)[0]["hook_embed"]
 
     @torch.no_grad()
     def losses(self, tokens: Tensor, replace: Edits | None = None) -> Tensor:
@@ -174,7 +134,7 @@ class LanguageModel:
         Returns:
             `[batch, pos - 1]`: loss of predicting token p + 1 at position p.
         """
-        _, logits = self._passes.run(tokens, edits=replace or {})
+        _, logits = self.passes.run(tokens, edits=replace or {})
         return _losses(logits, tokens.to(self.device))
 
     @torch.no_grad()
@@ -191,7 +151,7 @@ class LanguageModel:
             For each edit `[batch, pos - 1]`.
         """
         firsts = {min(edit) for edit in edits if edit}
-        kept, logits = self._passes.run(
+        kept, logits = self.passes.run(
             tokens,
             [hook_name(layer, "hook_resid_pre") for layer in firsts],
             whole=not all(edits),
@@ -202,69 +162,14 @@ class LanguageModel:
             if edit:
                 start = min(edit)
                 entering = kept[hook_name(start, "hook_resid_pre")]
-                _, logits = self._passes.run(tokens, edits=edit, resume=(start, entering))
+                _, logits = self.passes.run(tokens, edits=edit, resume=(start, entering))
             losses.append(_losses(logits, tokens))
         return losses
 
     @torch.no_grad()
-    def ends_each(self, tokens: Tensor, at: Tensor, edits: Sequence[Edits]) -> Iterator[Tensor]:
-        """What the unembedding reads at one position of each row, under each of several edits.
-
-        Layers below an edit's first one are computed once for all; an empty edit is the clean run.
-
-        Args:
-            tokens: `[batch, pos]` token ids.
-            at: `[batch]`, the position of each row.
-            edits: any number of edits.
-
-        Yields:
-            For each edit `[batch, d_model]`, float32.
-        """
-        rows, at = torch.arange(len(tokens), device=self.device), at.to(self.device)
-        entering = {n: hook_name(n, "hook_resid_pre") for n in {min(e) for e in edits if e}}
-        clean, _ = self._passes.run(tokens, [*entering.values(), _END], whole=False)
-        for edit in edits:
-            kept = clean
-            if edit:
-                start = (min(edit), clean[entering[min(edit)]])
-                kept, _ = self._passes.run(tokens, [_END], edits=edit, resume=start, whole=False)
-            yield kept[_END][rows, at].float()
-
-    def z_gradients(
-        self, tokens: Tensor, at: Tensor, directions: Tensor, layers: Sequence[int]
-    ) -> dict[int, Tensor]:
-        """How a reading at the end of the model changes with z, to first order.
-
-        Args:
-            tokens: `[batch, pos]` token ids.
-            at: `[batch]`, the position of each row that is read.
-            directions: `[batch, d_model]`, what is read there before the unembedding.
-            layers: layers of z.
-
-        Returns:
-            Layer to the gradient `[batch, pos, head, d_head]` of each row's own reading.
-        """
-        seen: dict[int, Tensor] = {}
-
-        def watched(layer: int) -> Replace:
-            def watch(z: Tensor) -> Tensor:
-                seen[layer] = z if z.requires_grad else z.requires_grad_()
-                return seen[layer]
-
-            return watch
-
-        with torch.enable_grad():
-            edits = {layer: watched(layer) for layer in layers}
-            kept, _ = self._passes.run(tokens, [_END], edits=edits, whole=False)
-            end = kept[_END][torch.arange(len(tokens), device=self.device), at.to(self.device)]
-            total = (end.float() * directions).sum()
-            found = torch.autograd.grad(total, [seen[layer] for layer in layers])
-        return dict(zip(layers, found, strict=True))
-
-    @torch.no_grad()
     def logits(self, tokens: Tensor, replace: Edits | None = None) -> Tensor:
         """Logits `[batch, pos, vocab]` of `[batch, pos]` tokens, with z of some layers edited."""
-        return self._passes.run(tokens, edits=replace or {})[1]
+        return self.passes.run(tokens, edits=replace or {})[1]
 
     @torch.no_grad()
     def run(
@@ -272,7 +177,7 @@ class LanguageModel:
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Logits `[batch, pos, vocab]` and z of `layers` as they were before their own edit."""
         names = [hook_name(layer, "attn.hook_z") for layer in layers]
-        kept, logits = self._passes.run(tokens, names, edits=replace or {})
+        kept, logits = self.passes.run(tokens, names, edits=replace or {})
         return logits, {layer: kept[hook_name(layer, "attn.hook_z")] for layer in layers}
 
     @torch.no_grad()
@@ -286,7 +191,7 @@ class LanguageModel:
             *(scale for scale in _SCALES if hook_name(0, scale) in self.bridge.hook_dict),
         ]
         names = [hook_name(n, part) for n in blocks for part in parts] + ends
-        kept, _ = self._passes.run(tokens[None], names + ["hook_pos_embed"] * learned)
+        kept, _ = self.passes.run(tokens[None], names + ["hook_pos_embed"] * learned)
 
         def stack(part: str) -> Tensor:
             return torch.stack([kept[hook_name(n, part)][0] for n in blocks]).float()
@@ -350,7 +255,7 @@ class LanguageModel:
         wanted = ["ln1.hook_scale", *weights.ROTARY, *weights.QK_NORMS]
         known = self.bridge.hook_dict
         names = {part: hook_name(layer, part) for part in wanted if hook_name(layer, part) in known}
-        kept, _ = self._passes.run(tokens[None], [*names.values()], whole=False)
+        kept, _ = self.passes.run(tokens[None], [*names.values()], whole=False)
         taken = {part: kept[name] for part, name in names.items()}
         before = taken.get("ln1.hook_scale", torch.ones(1, len(tokens), 1, device=self.device))
         try:

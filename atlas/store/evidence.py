@@ -5,7 +5,7 @@ every query runs on a cursor of its own.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,20 @@ CARD = """
   t.score AS title_score,
   f.density, f.firings, f.max_act, f.mean_act, f.weight_head, f.weight_share, f.dfa_head,
   f.dfa_share, f.disagree, f.family, t.score AS title_score
+"""
+
+
+_TOP_EXAMPLE = """
+SELECT * FROM example
+WHERE sae = $sae AND feature = $feature AND kind = 'top' AND rank = $rank
+"""
+_BIASES = """
+SELECT f.sae, f.feature, f.bias FROM feature f JOIN (
+  SELECT DISTINCT unnest($saes::SMALLINT[]) AS sae, unnest($features::INTEGER[]) AS feature) w
+  USING (sae, feature)
+"""
+_WINDOWS = """
+SELECT ctx, tokens, doc, source, start FROM context WHERE ctx IN (SELECT unnest($wanted::INTEGER[]))
 """
 
 
@@ -75,6 +89,38 @@ class Evidence:
             cursor.execute(sql, values)
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def query_each(self, sql: str, values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Rows of a query that is asked several times, one after the other. Raises as `query`.
+
+        Where each asks for a few rows of a sorted table, this reads far less than one query that
+        joins with the list of what is wanted.
+        """
+        found = []
+        with closing(self._con.cursor()) as cursor, self._readable():
+            for one in values:
+                cursor.execute(sql, one)
+                names = [column[0] for column in cursor.description or ()]
+                found += [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return found
+
+    def top_examples(self, ranks: Mapping[Key, int]) -> dict[Key, dict[str, Any]]:
+        """Of every feature the top example of a rank, where it has one, with context and bias."""
+        wanted = [{"sae": key[0], "feature": key[1], "rank": rank} for key, rank in ranks.items()]
+        found = self.with_contexts(self.query_each(_TOP_EXAMPLE, wanted))
+        keys = [(row["sae"], row["feature"]) for row in found]
+        biases = self.query(
+            _BIASES, saes=[one[0] for one in keys], features=[one[1] for one in keys]
+        )
+        bias = {(row["sae"], row["feature"]): row["bias"] for row in biases}
+        return {key: row | {"bias": bias[key]} for key, row in zip(keys, found, strict=True)}
+
+    def with_contexts(self, examples: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Rows of examples with tokens, document and source of their context. Raises as `query`."""
+        rows = list(examples)
+        found = self.query(_WINDOWS, wanted=sorted({row["ctx"] for row in rows}))
+        windows = {row["ctx"]: row for row in found}
+        return [row | windows[row["ctx"]] for row in rows]
 
     def batches(self, sql: str, rows: int, **values: Any) -> Iterator[pa.RecordBatch]:
         """Rows of a query, so many at a time, read as they are taken. Raises as `query`."""

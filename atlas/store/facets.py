@@ -1,7 +1,7 @@
 """How the matches of a search divide: by what was measured, and by what people wrote."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,16 +13,13 @@ from atlas.store.evidence import Evidence, Key
 NAMES = ("model", "layer", "sae", "head", "family", "role", "tag", "method", "score")
 HUMAN = "human"
 """The `method` of a title that a person wrote."""
-BAND = "CASE WHEN t.score >= 0.5 THEN '0.' || least(9, floor(t.score * 10))::INTEGER END"
+BAND = "CASE WHEN f.score >= 0.5 THEN least(9, floor(f.score * 10))::UTINYINT END"
 """The tenth that a title's score lies in, from 0.5 up."""
-# Of rows grouped by SAE and top head, `facet` is 0 and the others NULL.
 _MEASURED = """
-SELECT sae, head, count(*) AS features,
-  list_position([7, 11, 13, 14], grouping(sae, family, method, band)) AS facet,
-  coalesce(family, method, band) AS name
+SELECT sae, head, family, method, band, count(*) AS features,
+  list_position([7, 11, 13, 14], grouping(sae, family, method, band)) AS facet
 FROM match GROUP BY GROUPING SETS ((sae, head), (family), (method), (band))
 """
-_FACETS = ("sae", "family", "method", "score")
 _WRITTEN = """
 SELECT n.facet, n.name, count(*) AS features FROM match JOIN noted n USING (sae, feature)
 GROUP BY n.facet, n.name
@@ -86,24 +83,37 @@ def count(
 def _measured(
     evidence: Evidence, counts: Iterable[Mapping[str, Any]], said: Said, tally: Tally
 ) -> None:
-    roles = defaultdict(list)
+    roles: defaultdict[HeadId, list[str]] = defaultdict(list)
     for role, heads in said.roles.items():
         for head in heads:
             roles[head].append(role)
     for row in counts:
-        facet, features = _FACETS[row["facet"] - 1], row["features"]
-        if facet != "sae":
-            if row["name"] is not None:
-                tally[facet][row["name"]] += features
-            continue
-        of = evidence.numbered(row["sae"]).id
-        tally["model"][of.model] += features
-        tally["layer"][str(of.layer)] += features
-        tally["sae"][str(of)] += features
-        if row["head"] is not None:
-            head = HeadId(of.model, of.layer, row["head"])
-            tally["head"][str(head)] += features
-            tally["role"].update(dict.fromkeys(roles[head], features))
+        features = row["features"]
+        match row["facet"]:
+            case 2 | 3 as facet:
+                name = ("family", "method")[facet - 2]
+                tally[name].update({row[name]: features} if row[name] else {})
+            case 4:
+                tally["score"].update({f"0.{row['band']}": features} if row["band"] else {})
+            case _:
+                _by_place(evidence, row, roles, tally)
+
+
+def _by_place(
+    evidence: Evidence,
+    row: Mapping[str, Any],
+    roles: Mapping[HeadId, Sequence[str]],
+    tally: Tally,
+) -> None:
+    """Count the features of one SAE that have one top head."""
+    features, of = row["features"], evidence.numbered(row["sae"]).id
+    tally["model"][of.model] += features
+    tally["layer"][str(of.layer)] += features
+    tally["sae"][str(of)] += features
+    if row["head"] is not None:
+        head = HeadId(of.model, of.layer, row["head"])
+        tally["head"][str(head)] += features
+        tally["role"].update(dict.fromkeys(roles.get(head, ()), features))
 
 
 def _noted(evidence: Evidence, said: Said) -> pa.Table:

@@ -26,7 +26,7 @@ SELECT * FROM label_score WHERE sae = $sae AND feature = $feature
 ORDER BY method, model, prompt, scorer
 """
 _EXAMPLES = """
-SELECT e.*, c.tokens, c.doc, c.source, c.start FROM example e JOIN context c USING (ctx)
+SELECT e.* FROM example e
 WHERE e.sae = $sae AND e.feature = $feature
 ORDER BY list_position(['top', 'interval', 'random', 'decile', 'near_miss'], e.kind), e.band DESC,
   e.rank
@@ -36,12 +36,6 @@ SELECT other_sae, other_feature, cosine, jaccard, rank, fire_rank FROM neighbour
 WHERE sae = $sae AND feature = $feature
 ORDER BY rank IS NULL, abs(cosine) DESC NULLS LAST, jaccard DESC NULLS LAST, other_sae,
   other_feature
-"""
-_STRONGEST = """
-SELECT e.*, c.tokens, c.doc, c.source, c.start, f.bias
-FROM example e JOIN context c USING (ctx) JOIN feature f USING (sae, feature)
-WHERE e.kind = 'top' AND e.rank = 0
-  AND e.sae IN (SELECT unnest($saes)) AND e.feature IN (SELECT unnest($features))
 """
 _GOOD = """
 SELECT f.sae, f.feature FROM feature f LEFT JOIN title t USING (sae, feature) WHERE f.firings > 0
@@ -56,8 +50,8 @@ FROM feature WHERE sae = $sae AND firings > 0 GROUP BY bin
 """
 
 
-def feature(evidence: Evidence, name: str | FeatureId) -> Feature:
-    """Everything about one feature.
+def feature(evidence: Evidence, name: str | FeatureId, *, alone: bool = False) -> Feature:
+    """Everything about one feature; `alone` without its neighbours, which take as long again.
 
     Raises:
         NotFound: no such SAE or feature; names the range that exists.
@@ -76,27 +70,22 @@ def feature(evidence: Evidence, name: str | FeatureId) -> Feature:
         labels=[rows.label(one) for one in evidence.query(_LABELS, **where)],
         scores=[rows.label_score(one) for one in evidence.query(_SCORES, **where)],
         examples=_examples(evidence, key, row["bias"]),
-        neighbours=_neighbours(evidence, key),
+        neighbours=() if alone else _neighbours(evidence, key),
     )
 
 
 def strongest(evidence: Evidence, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
     """The strongest example of each feature; one that never fired has none. Raises NotFound."""
     asked = {evidence.key(name): name for name in names}
-    found = evidence.query(
-        _STRONGEST,
-        saes=sorted({sae for sae, _ in asked}),
-        features=sorted({feature for _, feature in asked}),
-    )
+    found = evidence.top_examples(dict.fromkeys(asked, 0))
     return {
-        name: rows.example(row, name, row["bias"], evidence.vocab(name.sae.model))
-        for row in found
-        if (name := asked.get((row["sae"], row["feature"]))) is not None
+        asked[key]: rows.example(row, asked[key], row["bias"], evidence.vocab(asked[key].sae.model))
+        for key, row in found.items()
     }
 
 
 def _examples(evidence: Evidence, key: Key, bias: float) -> tuple[Example, ...]:
-    found = evidence.query(_EXAMPLES, sae=key[0], feature=key[1])
+    found = evidence.with_contexts(evidence.query(_EXAMPLES, sae=key[0], feature=key[1]))
     of = FeatureId(evidence.numbered(key[0]).id, key[1])
     vocab = evidence.vocab(of.sae.model)
     return tuple(rows.example(row, of, bias, vocab) for row in found)

@@ -29,30 +29,27 @@ _VALUE: dict[Sort, str] = {
     "max_act": "f.max_act",
     "mean_act": "f.mean_act",
     "head_share": "{share}",
-    "support": "t.support",
-    "score": "t.score",
+    "support": "f.support",
+    "score": "f.score",
     "disagreement": "f.disagreement",
-    "id": "c.place::DOUBLE * 4294967296 + f.feature",
+    "id": "f.place::DOUBLE * 4294967296 + f.feature",
 }
 _SHARES = ("head_min", "density_min", "density_max", "support_min", "score_min", "disagreement_min")
 _SHARE = {"measured": ("f.dfa_head", "dfa_share"), "weights": ("f.weight_head", "weight_share")}
 _MATCH = """
-WITH chosen AS (
-  SELECT unnest($numbers::SMALLINT[]) AS sae, unnest($places::INTEGER[]) AS place
-), match AS (
-  SELECT f.sae, f.feature, c.place, f.family, t.method, {band} AS band, {head} AS head,
+WITH match AS (
+  SELECT f.sae, f.feature, f.place, f.family, f.method, {band} AS band, {head} AS head,
     {score} AS score, coalesce(({value})::DOUBLE * $sign, 'infinity'::DOUBLE) AS value
-  FROM feature f JOIN chosen c USING (sae)
-    LEFT JOIN title t ON t.sae = f.sae AND t.feature = f.feature {joins}
-  WHERE ($dead OR f.firings > 0)
+  FROM listed f {joins}
+  WHERE ($dead OR f.fires)
     AND ($family IS NULL OR f.family = $family)
     AND ($density_min IS NULL OR f.density >= $density_min)
     AND ($density_max IS NULL OR f.density <= $density_max)
     AND ($disagree IS NULL OR f.disagree = $disagree)
     AND ($disagreement_min IS NULL OR f.disagreement >= $disagreement_min)
-    AND ($support_min IS NULL OR t.support >= $support_min)
-    AND ($score_min IS NULL OR t.score >= $score_min)
-    AND ($method IS NULL OR t.method = $method)
+    AND ($support_min IS NULL OR f.support >= $support_min)
+    AND ($score_min IS NULL OR f.score >= $score_min)
+    AND ($method IS NULL OR f.method = $method)
     {conditions}
 )
 """
@@ -194,8 +191,6 @@ def _plan(
     top_head, share = _SHARE[query.head_by]
     joins, conditions = [], []
     values: dict[str, Any] = {
-        "numbers": list(places),
-        "places": list(places.values()),
         "sign": -1.0 if query.descending else 1.0,
         "dead": query.dead,
         "family": query.family,
@@ -207,6 +202,9 @@ def _plan(
         "support_min": query.support_min,
         "score_min": query.score_min,
     }
+    if len(places) < len(evidence.saes):
+        conditions.append("AND f.sae IN (SELECT unnest($numbers::SMALLINT[]))")
+        values["numbers"] = list(places)
     if candidates is not None:
         joins.append("JOIN candidate h ON h.sae = f.sae AND h.feature = f.feature")
     if query.head is not None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from atlas.errors import QueryError
 from atlas.ids import FeatureId, SaeId
 from atlas.label_types import (
     JudgedScore,
@@ -258,7 +259,10 @@ def review(
 
     Raises:
         NotFound: no such SAE.
+        QueryError: no such reason.
     """
+    if reason is not None and reason not in WEIGHTS:
+        raise QueryError(f"no reason {reason!r} for a review", f"reasons: {', '.join(WEIGHTS)}")
     gone, contested = _keys(evidence, seen), _keys(evidence, disputed)
     found = evidence.query(
         _REVIEW,

@@ -12,7 +12,8 @@ from dataclasses import asdict, fields, replace
 from typing import Any, cast
 
 from atlas import ids
-from atlas.errors import NotesError
+from atlas.errors import NotesError, QueryError
+from atlas.hypothesis import parse
 from atlas.note_types import (
     CHOICES,
     EVIDENCE_KINDS,
@@ -211,6 +212,8 @@ def _collection(collection: CollectionContent) -> CollectionContent:
 
 
 def _saved_query(query: SavedQuery) -> SavedQuery:
+    if query.form == "hypothesis":
+        _hypothesis(query)
     return SavedQuery(
         _line("name", query.name, MAX_NAME),
         _text("query", query.text),
@@ -218,6 +221,23 @@ def _saved_query(query: SavedQuery) -> SavedQuery:
         _parameters(query.parameters),
         _text("description", query.description, empty=True),
     )
+
+
+def _hypothesis(query: SavedQuery) -> None:
+    """It must be in the language, name its target, and may give the seed of what is drawn."""
+    try:
+        parse(_text("hypothesis", query.text))
+    except QueryError as error:
+        raise NotesError(error.message, error.hint) from error
+    given = query.parameters if isinstance(query.parameters, dict) else {}
+    if "target" not in given:
+        raise NotesError("a hypothesis needs a target", "give its id as parameter target")
+    _target(given["target"])
+    if unknown := set(given) - {"target", "seed"}:
+        raise NotesError(f"a hypothesis has no parameter {min(unknown)!r}", "known: target, seed")
+    seed = given.get("seed", 0)
+    if type(seed) is not int:
+        raise NotesError(f"seed is {seed!r}", "give a whole number")
 
 
 def _parameters(parameters: object) -> dict[str, Any]:

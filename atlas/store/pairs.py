@@ -12,19 +12,17 @@ from atlas.store.words import escape, unescape
 from atlas.types import PairHit, PairPage, PairQuery
 
 _MATCH = """
-WITH chosen AS (
-  SELECT unnest($numbers::SMALLINT[]) AS sae, unnest($places::INTEGER[]) AS place
-), hit AS (
+WITH hit AS (
   SELECT p.sae, p.feature, count(*) AS matches, min(p.rank) AS rank FROM pair p
-  WHERE p.sae IN (SELECT sae FROM chosen)
+  WHERE p.sae IN (SELECT unnest($numbers::SMALLINT[]))
     AND ($any_dst OR p.token IN (SELECT unnest($dst::INTEGER[])))
     AND ($any_src OR p.src_token IN (SELECT unnest($src::INTEGER[])))
     AND ($low IS NULL OR p.distance >= $low) AND ($high IS NULL OR p.distance <= $high)
     AND ($head IS NULL OR p.head = $head)
   GROUP BY p.sae, p.feature
 ), match AS (
-  SELECT h.*, c.place, -h.matches::DOUBLE AS value
-  FROM hit h JOIN chosen c USING (sae) JOIN feature f USING (sae, feature)
+  SELECT h.*, f.place, f.kept, -h.matches::DOUBLE AS value
+  FROM hit h JOIN listed f USING (sae, feature)
   WHERE $family IS NULL OR f.family = $family
 )
 """
@@ -32,17 +30,6 @@ _PAGE = """
 SELECT * FROM match
 WHERE $last IS NULL OR value > $last OR (value = $last AND (place, feature) > ($place, $feature))
 ORDER BY value, place, feature LIMIT $limit + 1
-"""
-_BEST = """
-WITH wanted AS (
-  SELECT unnest($saes::SMALLINT[]) AS sae, unnest($features::INTEGER[]) AS feature,
-    unnest($ranks::SMALLINT[]) AS best
-), top AS (
-  SELECT e.*, w.best, count(*) OVER (PARTITION BY e.sae, e.feature) AS kept
-  FROM wanted w JOIN example e USING (sae, feature) WHERE e.kind = 'top'
-)
-SELECT top.*, c.tokens, c.doc, c.source, c.start, f.bias
-FROM top JOIN context c USING (ctx) JOIN feature f USING (sae, feature) WHERE top.rank = top.best
 """
 
 
@@ -68,7 +55,6 @@ def find_pairs(evidence: Evidence, query: PairQuery) -> PairPage:
     dst, src = (_ids(evidence, text, models) for text in (query.dst, query.src))
     values: dict[str, Any] = {
         "numbers": list(places),
-        "places": list(places.values()),
         "any_dst": dst.any,
         "dst": dst.ids,
         "any_src": src.any,
@@ -119,17 +105,11 @@ def _ids(evidence: Evidence, text: str | None, models: set[str]) -> _Ids:
 
 def _hits(evidence: Evidence, found: list[dict[str, Any]]) -> tuple[PairHit, ...]:
     keys = [(row["sae"], row["feature"]) for row in found]
-    bests = evidence.query(
-        _BEST,
-        saes=[sae for sae, _ in keys],
-        features=[feature for _, feature in keys],
-        ranks=[row["rank"] for row in found],
-    )
-    by_key = {(row["sae"], row["feature"]): row for row in bests}
+    bests = evidence.top_examples({key: row["rank"] for key, row in zip(keys, found, strict=True)})
     hits = []
     for key, row, card in zip(keys, found, evidence.rows_of(keys), strict=True):
-        best = by_key[key]
+        best = bests[key]
         vocab = evidence.vocab(card.id.sae.model)
         example = rows.example(best, card.id, best["bias"], vocab)
-        hits.append(PairHit(card, example, row["matches"], best["kept"]))
+        hits.append(PairHit(card, example, row["matches"], row["kept"]))
     return tuple(hits)

@@ -15,28 +15,12 @@ import duckdb
 
 from atlas.bundle import WEIGHTS, Bundle, open_bundle, sync_and_rename
 from atlas.errors import BundleError, StoreError
-from atlas.store import disk, load, schema, search, snapshots
+from atlas.store import derive, disk, load, schema, search, snapshots
 from atlas.types import Snapshot
 
 KEEP = 3
 Progress = Callable[[str], None]
 # Which title is shown: one that was scored, by the lower end of its scores; else see table `title`.
-_TITLES = """
-INSERT INTO title BY NAME
-WITH scored AS (
-  SELECT sae, feature, method, model, prompt, avg(score) AS score, avg(score_low) AS low
-  FROM label_score WHERE scorer IN ('detection', 'fuzzing') GROUP BY ALL
-)
-SELECT l.sae, l.feature, l.text, l.method, l.support, l.model, l.prompt, s.score
-FROM label l LEFT JOIN scored s ON s.sae = l.sae AND s.feature = l.feature AND s.method = l.method
-  AND s.model IS NOT DISTINCT FROM l.model AND s.prompt IS NOT DISTINCT FROM l.prompt
-WHERE l.side = 'title'
-QUALIFY row_number() OVER (
-  PARTITION BY l.sae, l.feature
-  ORDER BY s.low DESC NULLS LAST, l.method = 'llm' DESC, l.support DESC NULLS LAST, l.method,
-    l.model, l.prompt, l.text) = 1
-ORDER BY l.sae, l.feature
-"""
 
 
 def _quiet(_: str) -> None:
@@ -236,24 +220,7 @@ def _finish(con: duckdb.DuckDBPyConnection, number: int, now: datetime) -> None:
     load.sweep(con)
     con.execute("DELETE FROM snapshot")
     con.execute("INSERT INTO snapshot VALUES ($number, $now)", {"number": number, "now": now})
-    con.execute("DELETE FROM title")
-    con.execute(_TITLES)
-    con.execute(
-        """
-        DELETE FROM label_embedding AS e WHERE NOT EXISTS (
-          SELECT 1 FROM label_text t
-          WHERE t.sae = e.sae AND t.feature = e.feature AND t.text = e.text)
-        """
-    )
-    con.execute("DELETE FROM pair")
-    con.execute(
-        """
-        INSERT INTO pair BY NAME
-        SELECT sae, feature, rank, token, src_token, distance,
-          src_head[list_position(src_pos, (pos - distance)::SMALLINT)] AS head
-        FROM example WHERE kind = 'top' ORDER BY token, src_token, sae, feature, rank
-        """
-    )
+    derive.derive(con)
     con.execute("COMMIT")
 
 

@@ -6,8 +6,8 @@ from atlas.store.evidence import Evidence
 
 Rows = list[dict[str, Any]]
 _EXAMPLES = """
-SELECT s.id AS sae_id, s.layer, f.bias, c.tokens, e.* FROM example e
-JOIN sae s USING (sae) JOIN feature f USING (sae, feature) JOIN context c USING (ctx)
+SELECT s.id AS sae_id, s.layer, c.tokens, e.* FROM example e
+JOIN sae s USING (sae) JOIN context c USING (ctx)
 WHERE s.id IN (SELECT unnest($saes))
 ORDER BY hash(s.id, e.feature, e.kind, e.band, e.rank, $seed::BIGINT) LIMIT $count
 """
@@ -29,7 +29,7 @@ ORDER BY hash(s.id, n.feature, o.id, n.other_feature, $seed::BIGINT) LIMIT $coun
 
 
 def examples(evidence: Evidence, saes: list[str], count: int, seed: int) -> Rows:
-    """Examples of some SAEs with their contexts' tokens and their features' bias."""
+    """Examples of some SAEs with their contexts' tokens."""
     return evidence.query(_EXAMPLES, saes=saes, count=count, seed=seed)
 
 

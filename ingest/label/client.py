@@ -28,6 +28,8 @@ DOWN = 3
 """Requests in a row that fail by transport alone, tries and all, before the endpoint is down."""
 ALTERNATIVES = 20
 """Log-probabilities asked for."""
+FORMS = ("json_schema", "json_object")
+"""Ways to hold a server to JSON, best first; one that it does not know is not tried again."""
 _FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 
 
@@ -65,7 +67,7 @@ class Client:
         self._clock = clock
         self._gate = Gate(clock, random.Random(salt))
         self._room = asyncio.Semaphore(endpoint.concurrency)
-        self._formats, self._down = True, 0
+        self._forms, self._down = list(FORMS), 0
         self.sent = 0
         """Calls answered in this process."""
         self._openai = AsyncOpenAI(
@@ -174,9 +176,8 @@ class Client:
             "max_tokens": ask.longest,
             "temperature": self._temperature,
         }
-        if ask.schema is not None and self._formats:
-            form = {"name": "answer", "strict": True, "schema": ask.schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        if ask.schema is not None and self._forms:
+            body["response_format"] = _form(self._forms[0], ask.schema)
         if ask.logprobs:
             body |= {"logprobs": True, "top_logprobs": ALTERNATIVES}
         return body
@@ -194,15 +195,29 @@ class Client:
                 f"the account at {self._endpoint.url} has no quota left: {reason}",
                 "the same command goes on when there is some",
             ) from error
-        if error.status_code in (408, 409, 429) or error.status_code >= 500:
+        if ask.schema is not None and self._forms and _about_form(error):
+            self._forms.pop(0)  # the prompt asks for JSON as well
             return reason
-        if ask.schema is not None and self._formats:
-            self._formats = False  # many servers know no schemas; the prompt asks for JSON as well
+        if error.status_code in (408, 409, 429) or error.status_code >= 500:
             return reason
         raise Failed(reason) from error
 
     def _said(self, error: Exception) -> str:
         return without_key(str(error), self._key)
+
+
+def _form(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A response_format; llama.cpp and others take the schema beside the older kind."""
+    if kind == "json_schema":
+        inside = {"name": "answer", "strict": True, "schema": schema}
+        return {"type": kind, "json_schema": inside}
+    return {"type": kind, "schema": schema}
+
+
+def _about_form(error: openai.APIStatusError) -> bool:
+    """Whether a server may have refused the form of answer; some say so with status 500."""
+    named = any(word in str(error) for word in ("response_format", "json_schema", "json_object"))
+    return named or error.status_code in (400, 422)
 
 
 def _reply(body: dict[str, Any], seconds: float) -> Reply:

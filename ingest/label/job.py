@@ -80,7 +80,7 @@ class Source:
 
     def read(self, name: FeatureId) -> tuple[Feature, Split]:
         """A feature and its places."""
-        feature, choice = self._without_start(self.atlas.feature(name)), self.settings.choice
+        feature, choice = self._without_start(self.atlas.measured(name)), self.settings.choice
         nearby = self.atlas.fired_nearby(name, {one.ctx for one in feature.examples})
         elsewhere = self._elsewhere[feature.sae.run]
         return feature, split(
@@ -322,8 +322,6 @@ class _Run:
     async def _explained(self, client: Client, feature: Feature, places: Split) -> Work:
         choice, by = self._settings.choice, labeller_of(self._settings)
         try:
-            if not places.shown:
-                raise Failed("it has no firing to explain it by")
             ask = explain.request(feature, places, choice, self._counter)
             found = await read(client, ask, Explanation)
         except Failed as failure:

@@ -7,7 +7,7 @@ from atlas.api import Atlas
 from atlas.ids import FeatureId
 from atlas.types import Sae
 from ingest.label import explain
-from ingest.label.client import Ask
+from ingest.label.client import Ask, Failed
 from ingest.label.count import TokenCounter
 from ingest.label.job import Source
 from ingest.label.places import Split
@@ -97,7 +97,10 @@ def _of_feature(
 ) -> tuple[int, int, int]:
     """Calls, tokens read and tokens written of one feature."""
     feature, places = source.read(name)
-    asks = [(explain.request(feature, places, choice, counter), WRITTEN["explain"])]
+    try:
+        asks = [(explain.request(feature, places, choice, counter), WRITTEN["explain"])]
+    except Failed:
+        return 0, 0, 0
     asks += _judging(places, choice)
     tokens_in = sum(counter.messages(ask.messages) for ask, _ in asks)
     return len(asks), tokens_in, sum(written for _, written in asks)

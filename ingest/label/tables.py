@@ -12,7 +12,6 @@ from ingest.label.replies import Explanation
 from ingest.label.score import Judged
 
 SIDES = ("title", "when", "fetches", "says")
-LABEL_TABLES = ("label", "label_score", "label_failure")
 
 
 class Labeller(NamedTuple):
@@ -58,9 +57,11 @@ def write(folder: Path, run: str, done: Sequence[Work], run_row: dict[str, Any])
         "label_score": _scores(done),
         "label_failure": _failures(done),
     }
-    for name in LABEL_TABLES:
-        rows = made[name] + (_kept(old.read(name), name, done) if old else [])
-        write_table(folder, name, pa.table(_columns(name, rows)))
+    for name, rows in made.items():
+        table = pa.table(_columns(name, rows))
+        if old:
+            table = pa.concat_tables([table, _kept(old.read(name), name, done)])
+        write_table(folder, name, table.unify_dictionaries())
     write_table(folder, "run", {name: [value] for name, value in run_row.items()})
     return seal(folder, run)
 
@@ -102,11 +103,11 @@ def _failures(done: Iterable[Work]) -> list[dict[str, Any]]:
     return [{**_key(one), **failure._asdict()} for one in done for failure in one.failures]
 
 
-def _kept(old: pa.Table, name: str, done: Iterable[Work]) -> list[dict[str, Any]]:
+def _kept(old: pa.Table, name: str, done: Iterable[Work]) -> pa.Table:
     """Rows of an earlier bundle that nothing new takes the place of."""
     gone = {tuple(_key(one).values()) for one in done if one.replaces or name == "label_failure"}
-    keys = ("sae", "feature", *Labeller._fields)
-    return [row for row in old.to_pylist() if tuple(row[key] for key in keys) not in gone]
+    columns = (old[key].to_pylist() for key in ("sae", "feature", *Labeller._fields))
+    return old.filter(pa.array([key not in gone for key in zip(*columns, strict=True)], pa.bool_()))
 
 
 def _columns(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, pa.Array]:

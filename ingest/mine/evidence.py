@@ -62,7 +62,6 @@ def write_evidence(
     pairs = pairs_to_count(near, sketches, d_sae, mining.job.mine.neighbours)
     places = {layer: Places(one.feature, one.ctx, one.pos) for layer, one in chosen.items()}
     files = _pass(here, "attribute", Wanted(places, pairs))
-    found = {layer: attributions(files, layer, len(one.ctx)) for layer, one in places.items()}
     reporter.stage("label and write", len(mining.saes), "SAEs")
     together = common_firings(files)
     beside = neighbours(near, pairs, together, written, mining.job.mine.neighbours)
@@ -70,7 +69,8 @@ def write_evidence(
     words = np.array([normalise(text) for text in texts], dtype=object)
     parts: dict[str, list[pa.Table]] = {}
     for layer, sae in mining.saes.items():
-        examples = tables.ranked(chosen[layer], found[layer])
+        found = attributions(files, layer, len(places[layer].ctx))
+        examples = tables.ranked(chosen[layer], found)
         some = _tables_of(mining, layer, sae, state[layer], examples, words)
         some["neighbour"] = tables.neighbour_table(mining.names[layer], beside[layer], mining.names)
         for name, table in some.items():
@@ -172,9 +172,8 @@ def _forming(examples: Examples) -> NDArray[Any]:
 
 def _facts(corpus: Corpus, examples: Examples, words: NDArray[Any], start: int) -> Facts:
     """What label rules look at; positions before `start` hold no word of the text."""
-    contexts, chosen, found = corpus.mine, examples.chosen, examples.attributed
-    strongest = np.where(found.src_dfa > 0, found.src_dfa, -np.inf).argmax(1)
-    source = np.take_along_axis(found.src_pos, strongest[:, None], 1)[:, 0].astype(np.int64)
+    contexts, chosen = corpus.mine, examples.chosen
+    source = tables.strongest_source(examples)
 
     def word_at(pos: NDArray[Any]) -> NDArray[Any]:
         inside = (pos >= start) & (pos < contexts.length[chosen.ctx])

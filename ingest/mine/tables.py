@@ -141,8 +141,7 @@ def example_table(sae: str, examples: Examples, tokens: NDArray[Any]) -> pa.Tabl
     """One row per example. `tokens` is `[context, pos]`, of the whole mined corpus."""
     chosen, found = examples.chosen, examples.attributed
     fires = found.context_acts > 0
-    strongest = np.where(found.src_dfa > 0, found.src_dfa, -np.inf).argmax(1)
-    source = np.take_along_axis(found.src_pos, strongest[:, None], 1)[:, 0]
+    source = strongest_source(examples)
     rows, positions = np.nonzero(fires)
     ends = np.searchsorted(rows, np.arange(len(fires) + 1))
     columns: dict[str, Any] = {
@@ -160,15 +159,32 @@ def example_table(sae: str, examples: Examples, tokens: NDArray[Any]) -> pa.Tabl
             ends.astype(np.int32), pa.array(found.context_acts[fires])
         ),
         "head_dfa": list(found.head_dfa),
-        "src_pos": list(found.src_pos),
-        "src_dfa": list(found.src_dfa),
-        "src_head": list(found.src_head),
+        **_sources(found, chosen.pos),
         "src_rest": found.src_rest,
         "src_token": tokens[chosen.ctx, source],
         "distance": chosen.pos - source,
         "residual": found.residual,
     }
     return _table("example", sae, chosen.feature, columns)
+
+
+def strongest_source(examples: Examples) -> NDArray[Any]:
+    """Position of the listed source with the largest signed DFA, of every example."""
+    found = examples.attributed
+    before = found.src_pos <= examples.chosen.pos[:, None]
+    best = np.where(before, found.src_dfa, -np.inf).argmax(1)
+    return np.take_along_axis(found.src_pos, best[:, None], 1)[:, 0].astype(np.int64)
+
+
+def _sources(found: Attributed, pos: NDArray[Any]) -> dict[str, pa.Array]:
+    """The source lists of every example, without places after it, which give nothing."""
+    listed = found.src_pos <= pos[:, None]
+    ends = np.r_[0, listed.sum(1).cumsum()].astype(np.int32)
+    names = ("src_pos", "src_dfa", "src_head")
+    return {
+        name: pa.ListArray.from_arrays(ends, pa.array(getattr(found, name)[listed]))
+        for name in names
+    }
 
 
 def neighbour_table(sae: str, found: Neighbours, names: Mapping[int, str]) -> pa.Table:

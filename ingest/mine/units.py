@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from atlas.bundle import WEIGHTS, sync_and_rename
+from atlas.bundle import WEIGHTS, sha256_file, sync_and_rename
 from atlas.ids import SaeId
 from atlas.lens import sae as saes_on_disk
 from atlas.model import LanguageModel, load
@@ -126,9 +126,18 @@ def run(mining: Mining, unit: Unit, wanted: Wanted | None, report: Callable[[int
 
 
 def run_elsewhere(where: Where, unit: Unit) -> None:
-    """Do one unit in a process that knows nothing yet; what it loads it keeps for the next."""
+    """Do one unit in a process that knows nothing yet; what it loads it keeps for the next.
+
+    Raises:
+        ValueError: what it finds is not what the unit was planned for.
+    """
     wanted = _wanted(unit.path.with_name(_wanted_name(unit.wanted))) if unit.wanted else None
-    run(_mining(where), unit, wanted, lambda _: None)
+    mining = _mining(where)
+    shard = _rows(mining.corpus.mine, unit.first, unit.last)
+    if _key(mining, unit.stage, shard, unit.wanted) not in unit.path.name:
+        _mining.cache_clear()  # what is on disk may be right again by the next try
+        raise ValueError("this worker sees another model, other weights or another text")
+    run(mining, unit, wanted, lambda _: None)
 
 
 @functools.lru_cache(maxsize=1)
@@ -146,7 +155,7 @@ def _mining(where: Where) -> Mining:
         torch.tensor(sinks),
         corpora.load(folder / "work" / "corpus.npz"),
         names,
-        "",
+        sha256_file(weights),
     )
 
 

@@ -1,83 +1,32 @@
 """Indirect-object identification (PAPER.md section 9): is it done, and what carries it."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from atlas.errors import ConfigError
-from atlas.ids import SaeId
-from atlas.lens.dfa import head_dfa
-from atlas.lens.sae import encode
-from atlas.model import Edits
-from ingest.config import Count, StudyPart
 from ingest.studies import ioi_effects as effects
 from ingest.studies import ioi_tables as tables
-from ingest.studies.ioi_effects import HOWS, Behaviour, How, Read, other_values, put
+from ingest.studies.ioi_ablate import (
+    IoiSettings,
+    Spelling,
+    ablate_features,
+    ablate_heads,
+    ablate_layers,
+    batch_of,
+    lay_ground,
+)
+from ingest.studies.ioi_effects import Behaviour, Read
 from ingest.studies.ioi_noise import Patch, corruptions, patches
 from ingest.studies.ioi_prompts import (
-    PLACES,
     Draw,
     Family,
     Prompts,
     draws,
-    join,
-    prompts,
-    renamed,
-    unrelated,
 )
-from ingest.studies.ioi_words import ORDERS, Words, single_tokens
+from ingest.studies.ioi_words import ORDERS, single_tokens
 from ingest.studies.prefix_tables import Key
 from ingest.studies.study import Arrays, Findings, Study
-
-SPELLED = 8
-"""Prompts are this much shorter than contexts of text: so many more go into one pass."""
-AFTER = ("S2", "end")
-"""Places that a third name at S2 reaches; elsewhere both names are replaced instead."""
-
-
-class IoiSettings(StudyPart):
-    """Settings of the study of indirect-object identification."""
-
-    prompts: Count = 100
-    """Prompts per family."""
-    tested: Count = 32
-    """Prompts per order for ablations of features and layers; `prompts` must exceed it."""
-    head_prompts: Count = 16
-    """Prompts per order for ablations of heads."""
-    features: Count = 5
-    """Features per SAE and place that are ablated exactly, picked by a first-order estimate."""
-    heads: Count = 12
-    """Heads that are patched place by place."""
-    noise_layers: tuple[int, ...] = ()
-    """Layers of the noising test; none for the two whose patching at S2 costs most."""
-
-
-class Ground(NamedTuple):
-    """Prompts of both orders that are edited, with what stands in for their z."""
-
-    prompts: Prompts
-    names: Tensor  # [n], index into ORDERS
-    own: Read
-    third: Read  # of the same prompts with a third name at S2
-    renamed: Read  # of the same prompts with two other names
-
-    def elsewhere(self, place: str) -> Read:
-        """Where resampled values of a place come from."""
-        return self.third if place in AFTER else self.renamed
-
-
-class Spelling(NamedTuple):
-    """How draws become prompts of the model at hand."""
-
-    study: Study
-    words: Words
-    bos: int | None
-
-    def __call__(self, chosen: Sequence[Draw], family: Family, bos: bool | None = None) -> Prompts:
-        start = self.bos if bos is None or bos else None
-        return prompts(chosen, family, self.words, self.study.model.tokenise, start)
 
 
 def ioi(study: Study, settings: IoiSettings) -> Findings:
@@ -99,13 +48,13 @@ def ioi(study: Study, settings: IoiSettings) -> Findings:
     chosen = draws(settings.prompts, words, settings.seed)
     key = Key(model.info.id, study.work.run)
     families = _behaviour(study, settings, spelled, chosen)
-    ground = _ground(study, settings, spelled, chosen[: settings.tested])
-    few = _ground(study, settings, spelled, chosen[: settings.head_prompts])
-    heads = _heads(study, settings, few)
-    layers = _layers(study, settings, ground)
+    ground = lay_ground(study, settings, spelled, chosen[: settings.tested])
+    few = lay_ground(study, settings, spelled, chosen[: settings.head_prompts])
+    heads = ablate_heads(study, settings, few)
+    layers = ablate_layers(study, settings, ground)
     noised = settings.noise_layers or layers.costliest()
     patched = _noise(study, settings, spelled, chosen[settings.tested :], noised)
-    features = [one for sae in study.saes for one in _features(study, settings, ground, sae)]
+    features = [one for sae in study.saes for one in ablate_features(study, settings, ground, sae)]
     behaved = tables.families(key, families, draw)
     return Findings(
         {
@@ -127,10 +76,6 @@ def ioi(study: Study, settings: IoiSettings) -> Findings:
     )
 
 
-def _batch(settings: IoiSettings) -> int:
-    return settings.batch_contexts * SPELLED
-
-
 def _behaviour(
     study: Study, settings: IoiSettings, spelled: Spelling, chosen: Sequence[Draw]
 ) -> list[tables.Behaved]:
@@ -147,7 +92,7 @@ def _behaviour(
     for number, (family, bos) in enumerate(wanted):
 
         def made(family: Family = family, bos: bool = bos) -> Arrays:
-            one = effects.behaviour(study.model, spelled(chosen, family, bos), _batch(settings))
+            one = effects.behaviour(study.model, spelled(chosen, family, bos), batch_of(settings))
             return {"difference": one.difference.numpy(), "top": one.top.numpy()}
 
         kept = study.keep(f"behaviour-{number}", made)
@@ -155,141 +100,6 @@ def _behaviour(
         found.append(tables.Behaved(family, bos, one))
         study.work.reporter.advance(1)
     return found
-
-
-def _ground(
-    study: Study, settings: IoiSettings, spelled: Spelling, chosen: Sequence[Draw]
-) -> Ground:
-    conjunction = next(iter(spelled.words.conjunctions))
-    families = [Family(order, conjunction) for order in ORDERS]
-    both = join([spelled(chosen, family) for family in families])
-    others = join([spelled(renamed(chosen, spelled.words, settings.seed), f) for f in families])
-    third = unrelated(both, [*chosen, *chosen], spelled.words)
-    layers, batch = range(study.info.n_layers), _batch(settings)
-    own, threes, twos = (
-        effects.read_z(study.model, tokens, layers, batch)
-        for tokens in (both.tokens, third, others.tokens)
-    )
-    names = torch.arange(len(ORDERS)).repeat_interleave(len(chosen))
-    return Ground(both, names, own, threes, twos)
-
-
-Edit = Callable[[slice], Edits]
-"""The edit of a slice of the prompts."""
-
-
-def _effects(
-    study: Study, settings: IoiSettings, ground: Ground, stage: str, edits: Sequence[Edit]
-) -> Tensor:
-    """`[edit, n]`: change of the difference of logits; made once."""
-
-    def made() -> Arrays:
-        batch = _batch(settings)
-        passes = (len(edits) + 1) * -(-len(ground.names) // batch)
-        study.work.reporter.stage(stage, passes, "passes")
-        found = effects.differences(
-            study.model,
-            ground.prompts,
-            lambda rows: [{}, *(edit(rows) for edit in edits)],
-            batch,
-            study.work.reporter.advance,
-        )
-        return {"change": (found[1:] - found[0]).numpy()}
-
-    return torch.from_numpy(study.keep(stage.replace(" ", "-").replace("/", "-"), made)["change"])
-
-
-def _heads(study: Study, settings: IoiSettings, ground: Ground) -> list[tables.HeadTested]:
-    """Every head at all positions in three ways, then the strongest place by place."""
-    found, n_heads = [], study.info.n_heads
-    for layer in range(study.info.n_layers):
-        cases = [(head, how) for head in range(n_heads) for how in HOWS]
-        edits = [_head_edit(ground, layer, head, how) for head, how in cases]
-        change = _effects(study, settings, ground, f"heads of layer {layer}", edits)
-        found += [
-            tables.HeadTested(layer, head, how, "all", row)
-            for (head, how), row in zip(cases, change, strict=True)
-        ]
-    ranked = sorted(
-        (one for one in found if one.how == "resample"),
-        key=lambda one: -abs(float(one.change.mean())),
-    )
-    strongest = [(one.layer, one.head) for one in ranked[: settings.heads]]
-    placed = [(layer, head, place) for layer, head in strongest for place in AFTER]
-    edits = [_head_edit(ground, *case[:2], "resample", case[2]) for case in placed]
-    change = _effects(study, settings, ground, "heads by place", edits)
-    return found + [
-        tables.HeadTested(layer, head, "resample", place, row)
-        for (layer, head, place), row in zip(placed, change, strict=True)
-    ]
-
-
-def _head_edit(ground: Ground, layer: int, head: int, how: How, place: str = "all") -> Edit:
-    """Ablates a head: mean over prompts and positions, resample from the third name's run."""
-    own, other = (one.layers[layer][:, :, head] for one in (ground.own, ground.third))
-    if how == "resample":
-        new = other
-    else:
-        mean = own[ground.prompts.text].mean(0)
-        new = (mean if how == "mean" else torch.zeros_like(mean)).expand_as(own)
-    if place == "all":
-        return lambda rows: {layer: put(new[rows], None, head)}
-    at = ground.prompts.at[place]
-    return lambda rows: {layer: put(new[torch.arange(len(at)), at][rows], at[rows], head)}
-
-
-class Layers(NamedTuple):
-    """What whole layers' attention carries at a place."""
-
-    tested: list[tables.PartTested]
-
-    def costliest(self) -> tuple[int, ...]:
-        """The two layers whose patching at S2 lowers the difference most."""
-        costs = {
-            one.layer: float(one.change.mean())
-            for one in self.tested
-            if (one.place, one.part, one.how) == ("S2", "attention", "resample")
-        }
-        return tuple(sorted(sorted(costs, key=costs.__getitem__)[:2]))
-
-
-def _layers(study: Study, settings: IoiSettings, ground: Ground) -> Layers:
-    """All of a layer's z at a place, in three ways; and the error of its SAE."""
-    found = []
-    for place in PLACES:
-        wanted = range(study.info.n_layers) if place in AFTER else [n.layer for n in study.saes]
-        cases = [(layer, how) for layer in wanted for how in HOWS if _tells(place, how)]
-        edits = [_layer_edit(ground, layer, how, place) for layer, how in cases]
-        change = _effects(study, settings, ground, f"layers at {place}", edits)
-        found += [
-            tables.PartTested(layer, None, place, "attention", how, row)
-            for (layer, how), row in zip(cases, change, strict=True)
-        ]
-        edits = [_error_edit(study, ground, name, place) for name in study.saes]
-        if edits:
-            change = _effects(study, settings, ground, f"errors at {place}", edits)
-            found += [
-                tables.PartTested(name.layer, name, place, "error", "zero", row)
-                for name, row in zip(study.saes, change, strict=True)
-            ]
-    return Layers(found)
-
-
-def _tells(place: str, how: How) -> bool:
-    """All ways at S2 and at the end would triple the longest part: resample finds the layers."""
-    return how == "resample" or place not in AFTER
-
-
-def _layer_edit(ground: Ground, layer: int, how: How, place: str) -> Edit:
-    at = ground.prompts.at[place]
-    new = other_values(ground.own.at(layer, at), how, ground.elsewhere(place).at(layer, at))
-    return lambda rows: {layer: put(new[rows], at[rows])}
-
-
-def _error_edit(study: Study, ground: Ground, name: SaeId, place: str) -> Edit:
-    at, sae = ground.prompts.at[place], study.sae(name).to("cpu")
-    step = effects.error_step(sae, ground.own.at(name.layer, at).flatten(1).float())
-    return lambda rows: {name.layer: effects.move(step[rows], at[rows])}
 
 
 def _noise(
@@ -302,7 +112,7 @@ def _noise(
     """The noising test on prompts that did not choose its layers."""
     cases = corruptions(chosen, spelled.words, study.model.tokenise, spelled.bos, settings.seed)
     study.work.reporter.stage("noising", len(cases), "corruptions")
-    batch = _batch(settings)
+    batch = batch_of(settings)
     clean = cases[0].prompts
 
     def made() -> Arrays:
@@ -324,38 +134,3 @@ def _noise(
     names = torch.arange(len(ORDERS)).repeat_interleave(len(chosen))
     labels = ["clean", "zero", "mean", *(case.name for case in cases[1:])]
     return tables.Noised(names, dict(zip(labels, found, strict=True)))
-
-
-def _features(
-    study: Study, settings: IoiSettings, ground: Ground, name: SaeId
-) -> list[tables.FeatureTested]:
-    """The features of one SAE that matter most at each place, the SAE's error kept."""
-    sae, layer = study.sae(name).to("cpu"), name.layer
-    gradient = effects.gradients(study.model, ground.prompts, [layer], _batch(settings))[layer]
-    found = []
-    for place in PLACES:
-        at = ground.prompts.at[place]
-        rows = torch.arange(len(at))
-        z = ground.own.at(layer, at).float()
-        slope = gradient[rows, at].flatten(1).float()
-        screened = effects.screen(sae, z.flatten(1), slope, ground.names, settings.features)
-        other = encode(sae, ground.elsewhere(place).at(layer, at).flatten(1).float())
-        cases, edits = [], []
-        for place_in, feature in enumerate(screened.features.tolist()):
-            acts = screened.acts[:, place_in]
-            share = head_dfa(z, sae.w_enc[feature].expand(len(z), -1)).mean(0)
-            for how in HOWS:
-                new = other_values(acts, how, other[:, feature])
-                step = effects.feature_step(sae, feature, acts, new)
-                cases.append((feature, how, acts, share, float(screened.estimate[place_in])))
-                edits.append(_moved(layer, step, at))
-        change = _effects(study, settings, ground, f"{name} at {place}", edits)
-        found += [
-            tables.FeatureTested(name, feature, place, how, acts > 0, share, estimate, row)
-            for (feature, how, acts, share, estimate), row in zip(cases, change, strict=True)
-        ]
-    return found
-
-
-def _moved(layer: int, step: Tensor, at: Tensor) -> Edit:
-    return lambda rows: {layer: effects.move(step[rows], at[rows])}

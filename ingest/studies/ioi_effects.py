@@ -13,6 +13,7 @@ from torch import Tensor
 
 from atlas.lens.sae import Sae, decode, encode
 from atlas.model import Edits, LanguageModel, Replace
+from atlas.model.probe import ends_each, z_gradients
 from ingest.studies.ioi_prompts import Prompts
 
 How = Literal["zero", "mean", "resample"]
@@ -42,7 +43,7 @@ def behaviour(model: LanguageModel, prompts: Prompts, batch: int) -> Behaviour:
     found: list[Behaviour] = []
     for begin in range(0, len(prompts.tokens), batch):
         some = prompts.take(slice(begin, begin + batch))
-        (end,) = model.ends_each(some.tokens, some.at["end"], [{}])
+        (end,) = ends_each(model, some.tokens, some.at["end"], [{}])
         logits, rows = (end @ columns.T + bias).cpu(), torch.arange(len(some.tokens))
         difference = logits[rows, some.io] - logits[rows, some.s]
         found.append(Behaviour(difference, logits.argmax(-1) == some.io))
@@ -83,7 +84,7 @@ def differences(
         rows = slice(begin, begin + batch)
         some, column = prompts.take(rows), []
         direction, constant = reading(model, some)
-        for end in model.ends_each(some.tokens, some.at["end"], edits(rows)):
+        for end in ends_each(model, some.tokens, some.at["end"], edits(rows)):
             column.append(((end * direction).sum(-1) + constant).cpu())
             advance(1)
         parts.append(torch.stack(column))
@@ -177,5 +178,5 @@ def gradients(
     for begin in range(0, len(prompts.tokens), batch):
         some = prompts.take(slice(begin, begin + batch))
         direction, _ = reading(model, some)
-        parts.append(model.z_gradients(some.tokens, some.at["end"], direction, layers))
+        parts.append(z_gradients(model, some.tokens, some.at["end"], direction, layers))
     return {n: torch.cat([part[n].cpu() for part in parts]) for n in layers}

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from atlas.errors import NotFound
 from ingest.studies.families import FamiliesPart, study_families
 from ingest.studies.heads import HeadsPart, study_heads
-from ingest.studies.ioi import IoiSettings, ioi
+from ingest.studies.ioi import ioi
+from ingest.studies.ioi_ablate import IoiSettings
 from ingest.studies.prefix import PrefixSettings, prefix
 from ingest.studies.roles import RolesPart, study_roles
 from ingest.studies.study import Kind
@@ -29,6 +30,7 @@ STUDIES: Mapping[str, Kind] = {
         "Induction of every head by prefix length, on random tokens and on text, prefixes broken.",
         PrefixSettings,
         prefix,
+        reads=("families",),
     ),
     "ioi": Kind(
         "Indirect-object identification: whether the model does it, its heads and features.",

@@ -1,6 +1,5 @@
 """Long-prefix and short-prefix induction of every head (PAPER.md section 8), with its controls."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from atlas.errors import ConfigError
 from atlas.model import LanguageModel
+from atlas.model.probe import attended, embeddings
 from atlas.store import prefix as stored
 from ingest.config import Count, StudyPart
 from ingest.studies import prefix_tables as tables
@@ -19,6 +19,8 @@ from ingest.studies.prefix_text import CONTROLS, LEAST, LONGEST, Break, Event
 from ingest.studies.study import Arrays, Batch, Findings, Study
 from ingest.studies.text import start_token
 
+AT_ONCE = 20
+"""Places that are broken before what was found is kept."""
 SHORTEST = 2 * max(LENGTHS) + ROOM + 2
 """Context in which the longest repeated prefix finds room."""
 
@@ -130,7 +132,7 @@ def look(
     layers, pos = range(model.info.n_layers), batch.tokens.shape[1]
     lengths = texts.prefix_lengths(same[batch.tokens], start)
     allowed = texts.pairs(batch.length, pos, start)
-    seen = model.attended(batch.tokens, layers).layers
+    seen = attended(model, batch.tokens, layers).layers
     counts, events = [], []
     for layer in layers:
         pattern = seen[layer].pattern.float().cpu()
@@ -154,36 +156,53 @@ def _tally(length: Tensor, found: Tensor) -> Tensor:
 
 def _break(study: Study, settings: PrefixSettings, chosen: list[Break]) -> Tensor:
     """`[event, control]`: attention at the same place; NaN where a control found no room."""
+    study.work.reporter.stage("break", len(chosen), "places")
+    parts = [torch.empty(0, len(CONTROLS))]
+    for first in range(0, len(chosen), AT_ONCE):
+        some = chosen[first : first + AT_ONCE]
+        kept = study.keep(f"broken-{first}", lambda some=some: _broken(study, settings, some))  # type: ignore[misc]
+        parts.append(torch.from_numpy(kept["after"]))
+    return torch.cat(parts)
 
-    def made() -> Arrays:
-        study.work.reporter.stage("break", len(chosen), "places")
-        rows = list(broken(study, settings, chosen))
-        return {"after": torch.cat([torch.empty(0, len(CONTROLS)), *rows]).numpy()}
 
-    return torch.from_numpy(study.keep("broken", made)["after"])
-
-
-def broken(study: Study, settings: PrefixSettings, chosen: list[Break]) -> Iterator[Tensor]:
-    """For every break `[event, control]`, all controls in one pass."""
+def _broken(study: Study, settings: PrefixSettings, chosen: list[Break]) -> Arrays:
     model, contexts = study.model, study.text.text.contexts
-    same, allowed = texts.same_as(model.vocabulary()), model.ordinary_tokens()
     windows = torch.from_numpy(contexts.tokens).long()
     text = torch.cat([row[1:n] for row, n in zip(windows, contexts.length.tolist(), strict=True)])
-    mean = model.embeddings(windows[: settings.batch_contexts])[:, 1:].flatten(0, 1).mean(0)
-    draw = torch.Generator().manual_seed(settings.seed)
+    mean = embeddings(model, windows[: settings.batch_contexts])[:, 1:].flatten(0, 1).mean(0)
+    same, allowed = texts.same_as(model.vocabulary()), model.ordinary_tokens()
+    rows = []
     for one in chosen:
-        tokens = windows[one.window, : one.until].repeat(len(CONTROLS), 1)
-        old = same[tokens[0, one.place]]
-        tokens[0, one.place] = _other(allowed, same, old, draw)
-        tokens[1, one.place] = _other(text, same, old, draw)
-        free = texts.elsewhere(one, 1, draw)
-        if free is not None:
-            tokens[3, free] = _other(allowed, same, same[tokens[3, free]], draw)
+        draw = torch.Generator().manual_seed(settings.seed + one.window * len(text) + one.src)
+        tokens, free = spoil(windows[one.window], one, same, (allowed, text), draw)
         after = read_again(model, one, tokens, mean)
-        if free is None:
-            after[:, 3] = torch.nan
-        yield after
+        if not free:
+            after[:, CONTROLS.index("elsewhere")] = torch.nan
+        rows.append(after)
         study.work.reporter.advance(1)
+    return {"after": torch.cat(rows).numpy()}
+
+
+def spoil(
+    window: Tensor, one: Break, same: Tensor, pools: tuple[Tensor, Tensor], draw: torch.Generator
+) -> tuple[Tensor, bool]:
+    """The window once for every control, and whether there was room elsewhere.
+
+    Args:
+        window: `[pos]` tokens.
+        one: the place that is broken.
+        same: `[token]` classes; what is put in is always of another.
+        pools: tokens to draw random and resampled ones from.
+        draw: draws them.
+    """
+    tokens = window[: one.until].repeat(len(CONTROLS), 1)
+    old = same[tokens[0, one.place]]
+    tokens[0, one.place] = _other(pools[0], same, old, draw)
+    tokens[1, one.place] = _other(pools[1], same, old, draw)
+    free = texts.elsewhere(one, 1, draw)
+    if free is not None:
+        tokens[3, free] = _other(pools[0], same, same[tokens[3, free]], draw)
+    return tokens, free is not None
 
 
 def _other(pool: Tensor, same: Tensor, old: Tensor, draw: torch.Generator) -> Tensor:
@@ -203,6 +222,6 @@ def read_again(model: LanguageModel, one: Break, tokens: Tensor, mean: Tensor) -
         return x
 
     layers = sorted({event.layer for event in one.events})
-    seen = model.attended(tokens, layers, embed).layers
+    seen = attended(model, tokens, layers, embed).layers
     rows = [seen[e.layer].pattern[:, e.head, e.dst, e.src].float().cpu() for e in one.events]
     return torch.stack(rows)

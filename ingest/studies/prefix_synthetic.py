@@ -12,6 +12,7 @@ from torch import Tensor
 
 from atlas.lens.logits import head_logits
 from atlas.model import LanguageModel
+from atlas.model.probe import attended
 
 LENGTHS = range(1, 10)
 ROOM = 12
@@ -88,7 +89,7 @@ def score(
     parts: list[Scored] = []
     for begin in range(0, len(drawn.tokens), batch):
         tokens, dst, src = (one[begin : begin + batch].to(model.device) for one in drawn)
-        seen, rows = model.attended(tokens, layers), torch.arange(len(tokens))
+        seen, rows = attended(model, tokens, layers), torch.arange(len(tokens))
         columns, _ = model.unembed(tokens[rows, src])
         read = norm.pull(columns - mean, seen.final_scale[rows, dst])
         logit = [

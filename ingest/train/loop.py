@@ -18,8 +18,8 @@ from ingest.train.state import Checkpoints, State, read_checkpoint
 from ingest.train.step import LayerStep, layer_step, project_and_clip, revive, select
 from ingest.train.stream import Place, Stream
 
-CUT_MEMORY = 0.99
-"""Weight of the past in the running mean of the batch cut."""
+CUT_STEPS = 100
+"""Steps over which the running mean of the batch cut reaches back; fewer in a short training."""
 
 
 class Figures(NamedTuple):
@@ -119,8 +119,7 @@ def _step(state: State, z: Tensor, objective: Objective, encode_dtype: torch.dty
         fired = done.fired > 0
         state.since_fired[layer] = (state.since_fired[layer] + batch) * ~fired
         state.firings[layer] += done.fired
-        keep = CUT_MEMORY if state.step else 0.0
-        state.cut[layer] = keep * state.cut[layer] + (1 - keep) * done.lowest
+        state.cut[layer].lerp_(done.lowest, _newest(objective, state.step))
         errors.append(done.squared_error)
         l0.append(done.l0)
     _descend(state, objective)
@@ -128,6 +127,13 @@ def _step(state: State, z: Tensor, objective: Objective, encode_dtype: torch.dty
     fvu = torch.stack(errors) / variance.clamp(min=1e-12)
     shares = tuple(dead.float().mean(1).tolist())
     return Figures(state.step * batch, tuple(fvu.tolist()), tuple(l0), shares)
+
+
+def _newest(objective: Objective, step: int) -> float:
+    """Weight of this step's cut in the running mean: all of it while k still falls."""
+    if step == 0 or objective.k_at(step) > objective.k_at(objective.steps):
+        return 1.0
+    return max(1 / CUT_STEPS, min(1.0, 20 / objective.steps))
 
 
 def _layer(

@@ -1,6 +1,7 @@
 """Everything that changes while training, and its checkpoints."""
 
 import json
+import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -92,6 +93,7 @@ class Checkpoints:
 
     def __init__(self, path: Path, seconds: float, clock: Callable[[], float]) -> None:
         self._path, self._seconds, self._clock = path, seconds, clock
+        shutil.rmtree(_drafts(path), ignore_errors=True)  # of a training that was killed
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._last, self._saved = Future[None](), clock()
         self._last.set_result(None)
@@ -136,8 +138,14 @@ class Checkpoints:
         self._saved = self._clock()
 
 
+def _drafts(path: Path) -> Path:
+    """A folder of its own for what is half written: also for the temporary file of safetensors."""
+    return path.with_suffix(".partial")
+
+
 def _write(path: Path, tensors: dict[str, Tensor], told: str) -> None:
-    draft = path.with_suffix(".partial")
+    draft = _drafts(path) / path.name
+    draft.parent.mkdir(exist_ok=True)
     save_file(tensors, draft, {"state": told})
     sync_and_rename(draft, path)
 

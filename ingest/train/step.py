@@ -60,9 +60,10 @@ def largest(pre: Tensor, count: int, guess: float) -> Tensor:
             above it replaces sorting all.
     """
     flat = pre.flatten()
-    above = (flat > max(0.0, guess)).nonzero().squeeze(-1)
-    if len(above) < count:
-        above = (flat > 0).nonzero().squeeze(-1)
+    for bound in (guess, guess / 2, 0.0):
+        above = (flat > max(0.0, bound)).nonzero().squeeze(-1)
+        if len(above) >= count:
+            break
     if len(above) <= count:
         return above
     values = flat[above]
@@ -122,15 +123,15 @@ def layer_step(
     """
     n, d_in = x.shape
     bands = list(zip((0, *edges), edges, strict=False))
-    parts = [firings.among(low, high) for low, high in bands]
+    parts = [firings.among(low, high).matrix() for low, high in bands]
     x_hat, residuals = params.b_dec[layer], []
-    for (low, high), part in zip(bands, parts, strict=True):
-        x_hat = part.matrix() @ params.w_dec[layer, low:high] + x_hat
+    for (low, high), acts in zip(bands, parts, strict=True):
+        x_hat = acts @ params.w_dec[layer, low:high] + x_hat
         residuals.append(x - x_hat)
     slope = torch.zeros_like(x)
-    for (low, high), part, left in zip(bands[::-1], parts[::-1], residuals[::-1], strict=True):
+    for (low, high), acts, left in zip(bands[::-1], parts[::-1], residuals[::-1], strict=True):
         slope.add_(left, alpha=-2 / (n * d_in * len(bands)))
-        _weights(params, gradients, layer, slice(low, high), part, slope, entering, l1)
+        _weights(params, gradients, layer, slice(low, high), acts, slope, entering, l1)
     gradients.b_dec[layer] = slope.sum(0)
     values = firings.values
     return LayerStep(
@@ -148,20 +149,20 @@ def _weights(
     gradients: Params,
     layer: int,
     band: slice,
-    firings: Firings,
+    acts: Tensor,
     slope: Tensor,
     entering: Tensor,
     l1: float,
 ) -> None:
-    """Gradients of the encoder and decoder rows of one band of features."""
-    acts = firings.matrix()
+    """Gradients of the encoder and decoder rows of one band of features, `acts` in CSR."""
+    values, columns = acts.values(), acts.col_indices()
     by_acts = sampled(acts, slope, params.w_dec[layer, band])
-    by_acts = (by_acts + l1 / slope.numel()) * (firings.values > 0)
+    by_acts = (by_acts + l1 / slope.numel()) * (values > 0)
     by_feature, order = _transposed(acts)
-    gradients.w_dec[layer, band] = _with_values(by_feature, firings.values[order]) @ slope
+    gradients.w_dec[layer, band] = _with_values(by_feature, values[order]) @ slope
     gradients.w_enc[layer, band] = _with_values(by_feature, by_acts[order]) @ entering
     zeros = torch.zeros_like(params.b_enc[layer, band])
-    gradients.b_enc[layer, band] = zeros.index_add_(0, firings.columns, by_acts)
+    gradients.b_enc[layer, band] = zeros.index_add_(0, columns, by_acts)
 
 
 def revive(

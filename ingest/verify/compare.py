@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from atlas.verification import Checked, Difference
+
 ABSOLUTE, RELATIVE = 1e-4, 1e-3
 """A value may be off by ABSOLUTE + RELATIVE * the larger of the two: float32 sums in another order,
 on another machine, differ by far less, and anything a reader would notice by more."""
@@ -20,29 +22,6 @@ class Value(NamedTuple):
     recomputed: Any
     slack: float = 1.0
     """Factor on what is allowed; more where the job's lower precision is in it."""
-
-
-class Difference(NamedTuple):
-    """One value that is not what it should be."""
-
-    row: str
-    column: str
-    stored: str
-    recomputed: str
-    deviation: float
-
-
-class Checked(NamedTuple):
-    """One kind of check over all its rows."""
-
-    what: str
-    rows: int
-    values: int
-    deviation: float
-    """Largest one, as a share of what is allowed."""
-    differences: tuple[Difference, ...]
-    skipped: str = ""
-    """Why nothing was checked; empty where something was."""
 
 
 def check(what: str, values: Iterable[Value]) -> Checked:

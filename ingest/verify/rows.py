@@ -43,7 +43,15 @@ def example_values(parts: Parts, rows: Rows) -> Iterator[tuple[str, Value]]:
         found = parts.model.attention(tokens[None], [layer])[layer]
         z, v, pattern = found.z[0].float(), found.v[0].float(), found.pattern[0].float()
         for row in some:
-            yield from _example(parts, row, z, v, pattern)
+            yield from _example(parts, _trimmed(row), z, v, pattern)
+
+
+def _trimmed(row: dict[str, Any]) -> dict[str, Any]:
+    """Without sources after the position, which older programs listed and which give nothing."""
+    before = [place for place, pos in enumerate(row["src_pos"]) if pos <= row["pos"]]
+    return row | {
+        name: [row[name][place] for place in before] for name in ("src_pos", "src_dfa", "src_head")
+    }
 
 
 def _example(
@@ -81,7 +89,7 @@ def _example(
     yield "DFA by source", Value(name, "src_token", row["src_token"], row["tokens"][from_source])
     top = by_source[listed].max()
     yield "DFA by source", Value(name, "distance", float(by_source[from_source]), float(top))
-    residual = pre - row["bias"] - whole.sum()
+    residual = pre - sae.b_enc[feature] - whole.sum()
     yield "DFA by source", Value(name, "residual", row["residual"], float(residual))
 
 

@@ -169,6 +169,18 @@ def test_ingest_trains_publishes_and_lists_the_run(tmp_path, monkeypatch, capsys
     assert atlas("search", "--limit", "3")[0] == 0
 
 
+def test_json_logs_are_one_object_a_line(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "job.toml"
+    path.write_text(_toml(a_job(tmp_path).model_dump(mode="json", exclude_none=True)))
+    arguments = ("ingest", str(path), "--log", "json", "--no-publish", "--engine", "local")
+    code, out, err = a_runner(tmp_path / "store", monkeypatch, capsys)(*arguments)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [line["stage"] for line in lines if line["state"] == "done"] == ["label and write"]
+    assert {"load model", "train", "mine", "attribute"} <= {line["stage"] for line in lines}
+    assert "bundle" in err
+
+
 def test_a_stopped_ingest_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     def stopped(*_, **__):
         raise KeyboardInterrupt
@@ -229,3 +241,33 @@ def test_a_server_for_others_asks_who_writes(atlas, tmp_path):
     code, _, err = atlas("serve", "--tokens", str(tmp_path / "none"))
     assert code == 2
     assert "the token file" in err
+
+
+def test_a_hypothesis_is_tested_from_a_file_saved_and_tested_again(atlas, tmp_path):
+    path = tmp_path / "induced.txt"
+    path.write_text("# fires on the token that stood before its source\nsrc.before == dst.token\n")
+    code, out, _ = atlas("test", str(path), "--feature", "toy/1-t/0", "--save", "induced",
+                         "--author", "Ann")  # fmt: skip
+    assert code == 0
+    assert "0.333" in out
+    again = json.loads(atlas("test", "--json")[1])
+    assert [one["target"] for one in again] == ["toy/1-t/0"]
+    assert again[0]["pooled"]["recall"]["held"] == 1
+    named = json.loads(atlas("test", "induced", "--head", "toy/L1H1", "--json")[1])
+    assert named[0]["pooled"]["features"] == 2
+
+
+def test_a_wrong_hypothesis_and_a_missing_target_are_one_clear_line(atlas):
+    code, _, err = atlas("test", "distnce < 5", "--sae", "toy/1-t")
+    assert code == 2
+    assert "line 1, column 1: unknown name 'distnce'" in err
+    assert "0 targets are named" in atlas("test", "earlier")[2]
+
+
+def test_pairs_are_found_by_their_tokens(atlas):
+    code, out, _ = atlas("pairs", "--dst", " mat", "--layer", "1", "--distance-min", "2")
+    assert code == 0
+    assert "toy/1-t/0" in out
+    assert "1 of 3" in out
+    code, _, err = atlas("pairs")
+    assert (code, "no pair asked for" in err) == (2, True)

@@ -10,6 +10,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from app.web.url import (
+    AtBasket,
     AtCollection,
     AtCompare,
     AtFeature,
@@ -19,9 +20,13 @@ from app.web.url import (
     AtJump,
     AtNotes,
     AtPrompt,
+    AtReview,
     AtRuns,
     AtSae,
+    AtSearch,
     AtSql,
+    AtStudies,
+    Ids,
     link,
 )
 from app.web.views.sql import written
@@ -76,6 +81,16 @@ def pages(atlas: Atlas) -> dict[str, str]:
         "prompt-compared": AtPrompt(PROMPT, CORRUPTED),
         "feature-text": AtFeature(name, PROMPT),
         "sql": AtSql(),
+        "sql-chart": AtSql(
+            "SELECT layer, dfa_share, density FROM feature_card USING SAMPLE 400",
+            y="dfa_share",
+            x="density",
+        ),
+        "search-table": AtSearch(row.title or "", view="table"),
+        "basket": AtBasket(Ids((name, neighbour, head))),
+        "review": AtReview(),
+        "studies": AtStudies(),
+        "compare-saes": AtCompare(str(atlas.saes()[0].id), str(atlas.saes()[-1].id)),
         "sql-result": AtSql(
             recipe.sql, {one.name: written(one.default) for one in recipe.parameters}
         ),

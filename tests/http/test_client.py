@@ -10,7 +10,15 @@ from app.http.settings import Settings, Tokens
 from atlas.client import Client
 from atlas.errors import AtlasError, Conflict, NotesError, NotFound, QueryError, StoreError
 from atlas.ids import parse, parse_feature
-from atlas.note_types import Collection, HumanLabel, Member, RoleClaim, Tag, Vote
+from atlas.note_types import (
+    Collection,
+    HumanLabel,
+    Member,
+    RoleClaim,
+    SavedQuery,
+    Tag,
+    Vote,
+)
 from atlas.types import PairQuery, Query
 
 TOKEN = "0123456789abcdef"
@@ -52,12 +60,17 @@ SAME = {
     "vocab": lambda atlas: atlas.vocab("toy"),
     "search": lambda atlas: atlas.search(Query("board mat", layer=1, disagree=False, dead=True)),
     "pairs": lambda atlas: atlas.pairs(PairQuery(dst=" mat", head=1)),
+    "test": lambda atlas: atlas.test("src.before == dst.token", "toy/L1H1", 3),
     "compare": lambda atlas: atlas.compare("toy/1-t/0", parse("toy/1-t/3")),
     "compare heads": lambda atlas: atlas.compare_heads("toy/L1H0", "toy/L1H1"),
     "jump": lambda atlas: atlas.jump("1-t/3"),
     "has": lambda atlas: [atlas.has(parse(x)) for x in ("toy/L1H1", "toy/L1H2", "toy/1-t/5")],
     "schema": lambda atlas: atlas.schema(),
     "cookbook": lambda atlas: dict(atlas.cookbook()),
+    "methods": lambda atlas: atlas.label_methods(),
+    "judged": lambda atlas: atlas.judged("toy/1-t/0"),
+    "label failures": lambda atlas: atlas.label_failures(parse_feature("toy/1-t/0")),
+    "review": lambda atlas: (atlas.review_queue(), atlas.review_queue(2, "toy/1-t", "disagree")),
     "at": lambda atlas: atlas.at().models(),
 }  # fmt: skip
 
@@ -130,6 +143,8 @@ def test_notes_are_found_as_atlas_finds_them(client, atlas):
         (lambda c: c.model("a/b"), NotFound, "not a name"),
         (lambda c: c.search(Query(limit=0)), QueryError, "limit"),
         (lambda c: c.sql("DROP TABLE x"), QueryError, "only SELECT"),
+        (lambda c: c.sql("SELECT 'a\ud800'"), QueryError, "signs that are no text"),
+        (lambda c: c.prompt("a\ud800"), QueryError, "signs that are no text"),
         (lambda c: c.at("000009").models(), NotFound, "no snapshot"),
         (lambda c: c.notes.get("x"), NotFound, "no note 'x'"),
         (lambda c: c.notes.add(Tag("toy", ""), "Ann"), NotesError, "tag is empty"),
@@ -160,3 +175,11 @@ def test_without_a_token_nothing_is_written(url):
 def test_where_no_atlas_answers_is_said(url):
     with pytest.raises(StoreError, match="no atlas answers at|not the address of a server"):
         Client(url).models()
+
+
+def test_a_hypothesis_is_saved_and_tested_again(client, atlas):
+    kept = SavedQuery("early", "earlier", "hypothesis", {"target": "toy/1-t/0"})
+    note = client.notes.add(kept, "Ann")
+    assert client.test_saved(note.id) == atlas.test_saved(note.id)
+    with pytest.raises(QueryError, match="unknown name 'dist'"):
+        client.test("dist < 3", "toy/1-t/0")

@@ -79,3 +79,15 @@ def test_settings_of_training_beside_published_saes_are_refused():
         make_job({"sae": {"layers": [0], "source": "x/y", "k": 4}})
     with pytest.raises(ConfigError, match="value_bias has no effect without source"):
         make_job({"sae": {"layers": [0], "value_bias": "kept"}})
+
+
+@pytest.mark.parametrize("objective", ["topk", "jumprelu", "relu"])
+def test_a_job_of_any_objective_is_mined_and_published(tmp_path, objective):
+    job = a_job(tmp_path, sae={"layers": [2], "objective": objective})
+    bundle = run_job(job, tmp_path / "store")
+    publish(tmp_path / "store", [bundle.path])
+    with Atlas.open(tmp_path / "store") as atlas:
+        (one,) = atlas.saes()
+        assert one.architecture == ("topk" if objective == "topk" else "jumprelu")
+        assert one.evaluation.fvu < 1
+        assert atlas.run(bundle.run).joint is None

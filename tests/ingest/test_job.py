@@ -204,6 +204,24 @@ def test_a_job_stopped_anywhere_goes_on_to_the_same_bundle(made, tmp_path, at):
     assert {n: f.sha256 for n, f in resumed.files.items() if n in same} == same
 
 
+def test_a_run_stopped_by_hand_is_told_as_stopped_and_goes_on(made, tmp_path):
+    job, _, bundle, _ = made
+
+    def interrupt(told):
+        if told.stage == "train" and told.done > 1000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, tmp_path, interrupt)
+    (stopped,) = progress.read_all(tmp_path)
+    assert (stopped.state, stopped.message) == ("stopped", "stopped by hand")
+    told = []
+    resumed = run_job(job, tmp_path, told.append)
+    trained = [one for one in told if one.stage == "train"]
+    assert trained[-1].done == trained[-1].total
+    assert resumed.files["example.parquet"].sha256 == bundle.files["example.parquet"].sha256
+
+
 def test_the_size_of_shards_does_not_change_a_byte(made, tmp_path):
     job, _, bundle, _ = made
     other = job.model_copy(update={"mine": job.mine.model_copy(update={"shard_contexts": 100})})

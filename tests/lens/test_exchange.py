@@ -132,10 +132,13 @@ def test_a_damaged_file_is_named(tmp_path):
         saelens.read(folder)
 
 
+NAME = "gpt2-small_L{layer}_Hcat_z_lr1.20e-03_l11.80e+00_ds20_bs4096_v{version}"
+
+
 def a_release(folder, layer, version=9):
     """Two files in the paper's layout."""
     folder.mkdir(exist_ok=True)
-    name = f"gpt2-small_L{layer}_Hcat_z_lr1.20e-03_l11.80e+00_ds{F}_bs4096_v{version}"
+    name = NAME.format(layer=layer, version=version)
     cfg = {"act_name": f"blocks.{layer}.attn.hook_z", "act_size": D, "dict_size": F}
     (folder / f"{name}_cfg.json").write_text(json.dumps(cfg))
     torch.save({part: value + layer for part, value in PLAIN.items()}, folder / f"{name}.pt")
@@ -172,11 +175,20 @@ def test_a_source_gives_the_layers_asked_for_in_either_layout(tmp_path):
     assert [(n, one.layer, one.folded) for n, one in found.items()] == [(3, 3, True), (5, 5, False)]
 
 
+def test_of_several_checkpoints_the_last_is_taken(tmp_path):
+    for version in (9, 10, 8):
+        a_release(tmp_path, 0, version)
+        path = paper.weights_of(tmp_path / f"{NAME.format(layer=0, version=version)}_cfg.json")
+        state = torch.load(path, weights_only=True)
+        torch.save({**state, "b_dec": torch.full((D,), float(version))}, path)
+    assert source.read(str(tmp_path), (0,))[0].sae.b_dec[0] == 10
+
+
 def test_a_source_says_what_it_lacks_or_has_twice(tmp_path):
     a_release(tmp_path / "all", 0)
     with pytest.raises(ConfigError, match=r"no SAE on z of layer 4\. it has: 0"):
         source.read(str(tmp_path / "all"), (4,))
-    a_release(tmp_path / "all", 0, version=8)
+    a_sae(tmp_path / "all" / "other", layer=0)
     with pytest.raises(ConfigError, match="layer 0 has two SAEs"):
         source.read(str(tmp_path / "all"), (0,))
     with pytest.raises(ConfigError, match="no folder ./nowhere"):

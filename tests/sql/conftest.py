@@ -20,6 +20,11 @@ TITLES = """
 INSERT INTO title (sae, feature, text, method, support)
 SELECT sae, feature, text, method, support FROM label WHERE side = 'title'
 """
+SCORES = """
+INSERT INTO label_score (sae, feature, method, scorer, score, n, deciles, decile_n) VALUES
+  (1, 0, 'tokens', 'detection', 0.75, 8, [0.5, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1],
+   [4, 0, 0, 0, 0, 0, 0, 0, 0, 2])
+"""
 METRICS = """
 INSERT INTO head_metric (model, layer, head, metric, condition, value, low, high, n, run) VALUES
   ('toy', 0, 1, 'induction', 'repeated_random', 0.5, 0.25, 0.75, 100, 'run-1'),
@@ -55,6 +60,7 @@ def a_snapshot(folder: Path) -> Snapshot:
         evidence.execute(TITLES)
         evidence.execute(METRICS)
         evidence.execute(STUDIES)
+        evidence.execute(SCORES)
         evidence.execute("CHECKPOINT")
     return Snapshot(1, path, 1, datetime(2026, 1, 2, tzinfo=UTC))
 

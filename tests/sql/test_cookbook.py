@@ -95,6 +95,13 @@ ANSWERS = [
         "sae never_fired dead_in_mining mined_tokens",
         [("toy/0-t", 1, pytest.approx(1 / 6), 3000)],
     ),
+    # Half of four weak firings and all of two strong ones: 0.5 and 1.0.
+    (
+        "label_scores_by_decile",
+        {},
+        "method decile recognised firings",
+        [("tokens", 0, 0.5, 4), ("tokens", 9, 1.0, 2)],
+    ),
     ("label_support", {}, "sae support_from labels mean_examples", [("toy/0-t", 0.6, 5, 12.0)]),
     (
         "claims_with_metrics",

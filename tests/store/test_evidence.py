@@ -18,6 +18,7 @@ from atlas.store.publish import publish
 from atlas.store.reader import open_store
 from atlas.types import Interval, Query
 from tests.builders import CONTEXTS, TITLES, WORDS, a_bundle
+from tests.store.parts import a_part
 
 
 @pytest.fixture
@@ -226,6 +227,33 @@ print(atlas.search(Query(text="board", limit=1)).total, atlas.feature("toy/1-t/0
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert (done.stdout, done.stderr) == ("10 120\n", "")
+
+
+def test_a_measured_title_comes_before_others_and_goes_by_the_lower_end_of_its_scores(tmp_path):
+    key = {"sae": ["toy/1-t"] * 4, "feature": [0] * 4}
+    labels = {
+        **key,
+        "side": ["title"] * 4,
+        "method": ["tokens", "llm", "llm", "llm"],
+        "model": [None, "m", "m", "m"],
+        "prompt": [None, "p1", "p2", "p3"],
+        "text": ["rule", "sure", "lucky", "unmeasured"],
+        "support": [0.9, None, None, 1.0],
+    }
+    scores = {
+        **key,
+        "method": labels["method"][:3] + ["llm"],
+        "model": labels["model"],
+        "prompt": [None, "p1", "p2", "p2"],
+        "scorer": ["detection", "detection", "detection", "simulation"],
+        "score": [0.5, 0.75, 0.875, 1.0],
+        "score_low": [0.4, 0.65, 0.5, 1.0],
+    }
+    bundle = a_bundle(tmp_path / "b", layers=(1,)).path
+    part = a_part(tmp_path / "labels", "labels", label=labels, label_score=scores)
+    publish(tmp_path / "s", [bundle, part.path])
+    row = features.feature(open_store(tmp_path / "s").now(), "toy/1-t/0").row
+    assert (row.title, row.title_method, row.title_score) == ("sure", "llm", 0.75)
 
 
 def flipped(path, at):

@@ -3,8 +3,10 @@
 import torch
 
 from atlas.api import Atlas
+from atlas.model.probe import attended
 from atlas.store.publish import publish
 from ingest.studies.names import STUDIES
+from ingest.studies.prefix import read_again, spoil
 from ingest.studies.prefix_class import CLASSES, classify
 from ingest.studies.prefix_synthetic import score, sequences
 from ingest.studies.prefix_text import (
@@ -60,7 +62,7 @@ def test_the_logit_of_a_head_is_what_removing_it_takes_away_with_the_scale_froze
     model = a_planted(inducing)
     drawn = sequences(3, 2, 48, model.ordinary_tokens(), 0, a_draw())
     own = score(model, drawn, [1], 3).logit[:, 0]
-    seen, rows = model.attended(drawn.tokens, [1]), torch.arange(3)
+    seen, rows = attended(model, drawn.tokens, [1]), torch.arange(3)
     w_o, scale = model.w_o(1), seen.final_scale[rows, drawn.dst]
     for head in (0, 1):
         out = seen.layers[1].z[rows, drawn.dst, head] @ w_o[head]
@@ -114,6 +116,30 @@ def test_a_place_elsewhere_is_in_no_prefix():
     one = Break(0, 5, (an_event(0, 0), an_event(0, 1, dst=11)))
     drawn = {elsewhere(one, 1, torch.Generator().manual_seed(seed)) for seed in range(60)}
     assert drawn == {1, 6}
+
+
+def test_every_control_changes_one_token_where_it_should():
+    one = Break(0, 5, (an_event(0, 0),))
+    window, same, pool = torch.arange(20, 40), torch.arange(99) % 50, torch.arange(60, 90)
+    tokens, free = spoil(window, one, same, (pool, torch.tensor([41])), a_draw())
+    changed = [(row != window[:10]).nonzero().flatten().tolist() for row in tokens]
+    assert changed[:3] == [[3], [3], []], "the mean is put in as an embedding"
+    assert free
+    assert changed[3][0] in (1, 6)
+    assert tokens[1, 3] == 41
+
+
+def test_planted_heads_lose_their_source_by_as_much_as_they_matched():
+    model = a_planted(inducing)
+    drawn = sequences(1, 3, 48, model.ordinary_tokens(), 0, a_draw())
+    dst, src = int(drawn.dst), int(drawn.src)
+    events = tuple(Event(0, 1, head, dst, src, 3, 1.0) for head in (0, 1))
+    one, pool = Break(0, src, events), model.ordinary_tokens()
+    tokens, _ = spoil(drawn.tokens[0], one, torch.arange(144), (pool, pool), a_draw())
+    after = read_again(model, one, tokens, torch.zeros(model.info.d_model))
+    assert after[0].min() > 0.99, "one token is left, which is enough for the first head"
+    assert after[1, :3].max() < 0.1, "the second head needs two"
+    assert after[1, 3] > 0.99
 
 
 def test_the_study_of_a_tiny_model_gives_every_head_a_class_and_says_its_sizes(store):

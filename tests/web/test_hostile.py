@@ -42,8 +42,8 @@ SAFE = [text.replace("\x00", "") for text in EVIL]
 ALL = " ".join(SAFE)
 TAGS = {
     "a", "aside", "b", "br", "button", "code", "dd", "details", "div", "dl", "dt", "form", "h1",
-    "h2", "h3", "i", "input", "label", "li", "mark", "nav", "option", "p", "pre", "select", "span",
-    "summary", "table", "td", "textarea", "th", "tr", "ul",
+    "h2", "h3", "i", "input", "kbd", "label", "li", "mark", "nav", "option", "p", "pre", "select",
+    "span", "summary", "table", "td", "textarea", "th", "tr", "ul",
 }  # fmt: skip
 """Every element that our pages are made of."""
 

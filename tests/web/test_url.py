@@ -73,7 +73,8 @@ def test_no_filter_of_a_search_is_lost_on_the_way(name):
         "text": "x", "model": "gpt2", "sae": "gpt2/5-z", "layer": 0, "head": 3, "head_min": 0.125,
         "head_by": "weights", "family": "induction", "tag": "a b", "density_min": 0.0,
         "density_max": 0.3, "support_min": 0.9, "disagree": True, "dead": True, "sort": "id",
-        "descending": False, "limit": 50, "after": "abc", "role": "induction", "method": "human",
+        "descending": False, "limit": 50, "after": "abc", "role": "induction", "by": "words",
+        "method": "human",
         "score_min": 0.5, "disagreement_min": 0.1,
     }  # fmt: skip
     place = url.AtSearch(**{name: values[name]})
@@ -89,7 +90,7 @@ def test_no_filter_of_a_search_is_lost_on_the_way(name):
         (Query, {"head_min": ["nan"]}, "head_min is 'nan'. it must be a number"),
         (Query, {"dead": ["1"]}, "dead is '1'. it must be true or false"),
         (Query, {"sort": ["size"]}, "sort is 'size'. known: relevance, density"),
-        (Query, {"colour": ["red"]}, "unknown parameter 'colour'. known here: text, model"),
+        (Query, {"colour": ["red"]}, "unknown parameter 'colour'. known here: text, by"),
         (Query, {"layer": ["1", "2"]}, "layer is given 2 times"),
         (Query, {"p_a": ["1"]}, "unknown parameter 'p_a'"),
         (url.AtHome, {"x": ["1"]}, "unknown parameter 'x'. known here: none"),

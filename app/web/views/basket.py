@@ -32,7 +32,8 @@ def render(atlas: Atlas) -> None:
         return
     show(_comparisons(chosen, snapshot))
     show(Markup("<h2>Do with all of them</h2>"))
-    name = author()
+    with st.container(width=280):
+        name = author()
     tags, collections = st.columns(2, gap="large")
     with tags:
         _tag_form(atlas, chosen, name)

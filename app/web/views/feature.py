@@ -8,6 +8,7 @@ from app.web.widgets import here
 from app.web.widgets.bars import activations, densities, head_bars, logits
 from app.web.widgets.card import show_export
 from app.web.widgets.examples import show_examples
+from app.web.widgets.families import families
 from app.web.widgets.frame import empty, told
 from app.web.widgets.hits import name_of, support
 from app.web.widgets.html import a, a_id, html, join, show
@@ -47,7 +48,11 @@ def render(atlas: Atlas) -> None:
         show_examples(feature)
     show(trial_form(place, snapshot))
     trial = st.container()  # filled last: loading a model takes a while
-    show(_numbers(atlas, feature), _rest(feature, snapshot))
+    show(
+        _numbers(atlas, feature),
+        families(atlas.families(feature.id), snapshot),
+        _rest(feature, snapshot),
+    )
     show_export(feature)
     show_notes(atlas, feature.id)
     if place.text.strip():

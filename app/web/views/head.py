@@ -1,14 +1,16 @@
 """One head: the features it writes, its metrics, and what people say it does."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
 from app.web.url import AtCompare, AtHead, AtHeads, AtPrompt
 from app.web.widgets import here
-from app.web.widgets.bars import bar
+from app.web.widgets.bars import bar, spread
 from app.web.widgets.claims import show_claims
 from app.web.widgets.frame import NO_METRICS, empty
+from app.web.widgets.head_studies import effects, looks, partners
 from app.web.widgets.hits import title
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.notes import show_notes
@@ -31,8 +33,8 @@ _METRICS = (
     Column("metric"),
     Column("condition"),
     Column("value", True),
-    Column("95 % interval", True),
-    Column("n", True, "positions or contexts it was measured on"),
+    Column("among all heads", width="30%"),
+    Column("rank", True, "from the highest value"),
 )
 _FEATURES = (
     Column("feature", width="16%"),
@@ -51,9 +53,14 @@ def render(atlas: Atlas) -> None:
     place, snapshot = here.place(AtHead), atlas.snapshot.name
     head = atlas.head(place.id, _SHOWN, place.by)
     claims = notes_on(atlas, str(head.id)).claims
-    show(_crumbs(head, atlas.model(head.id.model), snapshot), _top(head, claims, snapshot))
+    studied, every_head = atlas.head_studies(head.id), atlas.head_metrics(head.id.model)
+    show(
+        _crumbs(head, atlas.model(head.id.model), snapshot),
+        _top(head, claims, _metrics(head, every_head), snapshot),
+        looks(head.id, studied, snapshot),
+    )
     name = show_claims(atlas, head)
-    show(_features(place, head, snapshot))
+    show(effects(studied, snapshot), _features(place, head, snapshot), partners(studied, snapshot))
     show_notes(atlas, head.id, name)
 
 
@@ -78,7 +85,7 @@ def _crumbs(head: Head, model: Model, snapshot: str) -> Markup:
     )
 
 
-def _top(head: Head, claims: Sequence[Judged[RoleClaim]], snapshot: str) -> Markup:
+def _top(head: Head, claims: Sequence[Judged[RoleClaim]], metrics: Markup, snapshot: str) -> Markup:
     name, row = head.id, head.row
     measured = Query(model=name.model, layer=name.layer, head=name.head, sort="head_share")
     facts = (
@@ -87,17 +94,15 @@ def _top(head: Head, claims: Sequence[Judged[RoleClaim]], snapshot: str) -> Mark
         ("keys and values from", f"KV head {row.kv_head}", ""),
     )
     return html(
-        '<div class="two"><div><p class="id soft">{}</p><h1>Layer {}, head {}</h1>'
-        '<div class="row chips">{}</div>'
-        '<div class="figures">{}</div><p class="small">{}</p></div>'
-        "<div><h3>Metrics</h3>{}</div></div>",
+        '<p class="id soft">{}</p><h1>Layer {}, head {}</h1><div class="row chips">{}</div>'
+        '<div class="figures">{}</div><p class="small">{}</p><h2>Metrics</h2>{}',
         str(name),
         name.layer,
         name.head,
         join(map(_role, claims)),
         join(html("<span>{} <b>{}</b> {}</span>", *fact) for fact in facts),
         a(measured, "Search the features to which it gives at least a quarter", snapshot),
-        _metrics(head.metrics),
+        metrics,
     )
 
 
@@ -110,16 +115,29 @@ def _role(judged: Judged[RoleClaim]) -> Markup:
     )
 
 
-def _metrics(metrics: Sequence[HeadMetric]) -> Markup:
-    if not metrics:
+def _metrics(head: Head, every: Mapping[HeadId, Sequence[HeadMetric]]) -> Markup:
+    if not head.metrics:
         return empty("No metrics of this head.", NO_METRICS)
-    return table(_METRICS, map(_metric, metrics))
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for metrics in every.values():
+        for one in metrics:
+            values[one.metric, one.condition].append(one.value)
+    lines = [_metric(one, values[one.metric, one.condition]) for one in head.metrics]
+    half = (len(lines) + 1) // 2
+    return html(
+        '<div class="two even"><div>{}</div><div>{}</div></div>',
+        table(_METRICS, lines[:half]),
+        table(_METRICS, lines[half:]),
+    )
 
 
-def _metric(one: HeadMetric) -> Sequence[object]:
-    within = f"{fixed(one.interval.low)} to {fixed(one.interval.high)}" if one.interval else "–"
+def _metric(one: HeadMetric, all_heads: Sequence[float]) -> Sequence[object]:
+    within = f"{fixed(one.interval.low)} to {fixed(one.interval.high)}" if one.interval else ""
     name, condition = (words.replace("_", " ") for words in (one.metric, one.condition))
-    return name, condition, fixed(one.value), within, count(one.n)
+    tip = f"95 % interval {within}\nn {one.n}" if within else f"n {one.n}"
+    value = html('<span data-tip="{}">{}</span>', tip, fixed(one.value))
+    rank = 1 + sum(other > one.value for other in all_heads)
+    return name, condition, value, spread(all_heads, one.value), f"{rank} of {len(all_heads)}"
 
 
 def _features(place: AtHead, head: Head, snapshot: str) -> Markup:

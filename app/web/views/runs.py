@@ -2,13 +2,15 @@
 
 import json
 
+import streamlit as st
 from markupsafe import Markup
 
 from app.web.url import AtRuns
 from app.web.widgets import here
-from app.web.widgets.evaluation import evaluations
+from app.web.widgets.evaluation import evaluations, joint
 from app.web.widgets.frame import empty
-from app.web.widgets.html import a, html, join, show
+from app.web.widgets.html import a, html, join, prose, show
+from app.web.widgets.reproduce import job_toml
 from app.web.widgets.runs import in_progress
 from app.web.widgets.table import Column, facts, table
 from app.web.widgets.text import count, duration, when
@@ -33,7 +35,16 @@ def render(atlas: Atlas) -> None:
     """All runs, or the one that the URL names."""
     name = here.place(AtRuns).id
     if name:
-        show(_one(atlas, atlas.run(name)))
+        run = atlas.run(name)
+        show(_one(atlas, run), _again(run))
+        if "study" not in run.config:
+            st.download_button(
+                "Settings as a job file",
+                job_toml(run.config),
+                f"{run.id}.toml",
+                "application/toml",
+                on_click="ignore",
+            )
         return
     snapshot = atlas.snapshot.name
     running = in_progress(progress.read_all(atlas.store))
@@ -47,6 +58,18 @@ def render(atlas: Atlas) -> None:
         ),
         _refused(atlas),
     )
+
+
+def _again(run: Run) -> Markup:
+    """How to make the run again."""
+    words = (
+        f"`atlas study {run.kind}` runs it again on the newest snapshot, with these settings by"
+        " `--set name=value`."
+        if "study" in run.config
+        else "Take the settings below as a job file and give it to `atlas ingest`: the same"
+        " settings and corpus make the same run, and on the CPU the same weights."
+    )
+    return html('<h2>How to make it again</h2><p class="small">{}</p>', prose(words))
 
 
 def _refused(atlas: Atlas) -> Markup:
@@ -91,12 +114,13 @@ def _one(atlas: Atlas, run: Run) -> Markup:
     )
     config = json.dumps(run.config, indent=2, ensure_ascii=False)
     return html(
-        '<div class="crumbs pagetop">{} / {}</div><h1>{}</h1>{}<h2>SAEs</h2>{}'
+        '<div class="crumbs pagetop">{} / {}</div><h1>{}</h1>{}<h2>SAEs</h2>{}{}'
         '<h2>Settings</h2><pre class="sql">{}</pre>',
         a(AtRuns(), "runs", snapshot),
         run.id,
         run.id,
         known,
         evaluations(saes, snapshot) if saes else empty("This run made no SAEs.", ""),
+        joint(run.joint) if run.joint else "",
         config,
     )

@@ -22,7 +22,7 @@ from app.web.widgets.written import every
 from atlas.api import Atlas
 from atlas.ids import parse_head
 from atlas.note_types import SavedQuery
-from atlas.types import FeatureRow, Page, Query, Sort
+from atlas.types import FeatureRow, Page, Query, SearchBy, Sort
 
 SORTS: dict[Sort, str] = {
     "relevance": "best match",
@@ -49,7 +49,7 @@ _FACETS = {
 _SHOWN = 8
 _DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(Query)}
 _FILTERS = [
-    name for name in _DEFAULTS if name not in ("text", "sort", "descending", "limit", "after")
+    name for name in _DEFAULTS if name not in ("text", "by", "sort", "descending", "limit", "after")
 ]
 
 
@@ -149,6 +149,7 @@ def _bar(query: Query, snapshot: str) -> Markup:
         Markup('<button class="first">Search</button>'),
         html(
             '<span class="row small soft">{}</span>',
+            choice("by", "match ", _MATCH, query.by, unset="both", now=True),
             choice("sort", "sorted by ", SORTS, query.sort, unset="relevance", now=True),
         ),
         a(turned, arrow, snapshot, "button", hint),
@@ -243,6 +244,7 @@ def _short(name: str, value: str) -> str:
     return value.split("/")[-1] if name == "head" else value
 
 
+_MATCH: dict[SearchBy, str] = {"both": "words and meaning", "words": "words", "meaning": "meaning"}
 _BY = {"measured": "measured", "weights": "by weights"}
 _DISAGREE = {"": "any", "true": "disagree", "false": "agree"}
 _DEAD = {"": "left out", "true": "shown"}

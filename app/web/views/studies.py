@@ -9,13 +9,13 @@ from app.web.url import AtRuns, AtStudies, at, link
 from app.web.widgets import here
 from app.web.widgets.curves import Curve, Point, show_curves
 from app.web.widgets.frame import empty
-from app.web.widgets.html import a, html, show
+from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.paper import PAPER
 from app.web.widgets.results import study_table
 from app.web.widgets.table import Column, facts, table
-from app.web.widgets.text import count, duration, when
+from app.web.widgets.text import count, duration, percent, when
 from atlas.api import Atlas
-from atlas.ids import HeadId
+from atlas.ids import HeadId, parse_sae
 from atlas.study_types import StudyPage, StudyRow, StudyTable
 
 _ROWS, _CURVES = 20_000, 10
@@ -83,7 +83,8 @@ def _one(atlas: Atlas, page: StudyPage) -> None:
             _paper(row.study),
         )
     )
-    for one in page.tables:
+    small_first = sorted(page.tables, key=lambda one: (one.name not in _PLOTS, one.total))
+    for one in small_first:
         if one.name in _PLOTS:
             _PLOTS[one.name](one, row.model, snapshot)
         show(study_table(one, row.model, row.run, snapshot))
@@ -91,13 +92,15 @@ def _one(atlas: Atlas, page: StudyPage) -> None:
 
 def _facts(page: StudyPage, snapshot: str) -> Markup:
     row = page.row
-    settings = ", ".join(f"{name} {value}" for name, value in page.settings.items())
+    own = {name: value for name, value in page.settings.items() if not isinstance(value, dict)}
+    settings = ", ".join(f"{name} {value}" for name, value in own.items())
     samples = ", ".join(f"{name} {value}" for name, value in page.samples.items())
     return facts(
         (
             ("run", html("{}, {}", a(AtRuns(row.run), row.run, snapshot), when(row.created_at))),
             ("text", f"{count(row.tokens)} tokens of {row.corpus}; {page.held_out}"),
             ("samples", samples),
+            *(("note", words) for words in page.said),
             ("settings", settings),
             ("intervals", "95 %"),
         )
@@ -131,4 +134,37 @@ def _prefix_curves(one: StudyTable, model: str, snapshot: str) -> None:
         show_curves(curves, "tokens of the repeated prefix", words, f"prefix-{measure}")
 
 
-_PLOTS: dict[str, Callable[[StudyTable, str, str], None]] = {"prefix_score": _prefix_curves}
+def _family_bars(one: StudyTable, model: str, snapshot: str) -> None:  # noqa: ARG001
+    """The share of each family in every SAE, one bar an SAE."""
+    shares: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in one.rows:
+        cell = dict(zip(one.columns, row, strict=True))
+        shares[cell["sae"]][cell["family"]] = cell["share"] or 0.0
+    names = list(dict.fromkeys(family for own in shares.values() for family in own))
+    legend = join(
+        html('<span class="c{}">{}</span>', n % 9, name.replace("_", " "))
+        for n, name in enumerate(names)
+    )
+    bars = join(
+        html(
+            '<div class="stack"><span>{}</span><span class="parts">{}</span></div>',
+            a_id(parse_sae(sae), snapshot),
+            join(
+                html(
+                    '<i class="c{}" style="width:{:.2f}%" data-tip="{}"></i>',
+                    names.index(family) % 9,
+                    100 * share,
+                    f"{family.replace('_', ' ')}: {percent(share)} of the live features",
+                )
+                for family, share in own.items()
+            ),
+        )
+        for sae, own in shares.items()
+    )
+    show(html('<h2>Families per SAE</h2>{}<div class="legend">{}</div>', bars, legend))
+
+
+_PLOTS: dict[str, Callable[[StudyTable, str, str], None]] = {
+    "prefix_score": _prefix_curves,
+    "family_share": _family_bars,
+}

@@ -150,3 +150,28 @@ def _histogram(
     return html(
         '<div class="hist {}">{}</div><div class="axis">{}</div>', kind, join(columns), axis
     )
+
+
+_BINS = 24
+
+
+def spread(values: Sequence[float], own: float) -> Markup:
+    """How values are spread, small, the bin that holds `own` marked."""
+    low, high = min(values), max(values)
+    width = (high - low) / _BINS or 1.0
+    counts = [0] * _BINS
+    for value in values:
+        counts[min(_BINS - 1, int((value - low) / width))] += 1
+    mine, most = min(_BINS - 1, int((own - low) / width)), max(counts)
+    columns = (
+        html(
+            '<i class="{}" style="height:{:.0f}%" data-tip="{} to {}: {} heads"></i>',
+            "own" if n == mine else "",
+            max(8.0, 100 * (held / most) ** 0.5) if held else 0,
+            sig(low + n * width),
+            sig(low + (n + 1) * width),
+            held,
+        )
+        for n, held in enumerate(counts)
+    )
+    return html('<span class="hist plain spark">{}</span>', join(columns))

@@ -9,7 +9,7 @@ from app.web.widgets.frame import empty
 from app.web.widgets.html import a, html
 from app.web.widgets.table import Column, table
 from app.web.widgets.text import count, fixed, percent
-from atlas.types import Evaluation, Interval, Query, Sae
+from atlas.types import Evaluation, Interval, JointEvaluation, Query, Sae
 
 _WITHHELD = html(
     '<span class="soft" data-tip="withheld: taking z away costs no more than noise, so the ratio'
@@ -36,6 +36,29 @@ def evaluations(saes: Sequence[Sae], snapshot: str) -> Markup:
     if not saes:
         return empty("This model has no SAE here.", "Run `atlas ingest` with it, then publish.")
     return table(_COLUMNS, (_line(sae, snapshot) for sae in saes))
+
+
+def joint(one: JointEvaluation) -> Markup:
+    """What it costs to replace z of all layers at once."""
+    share = (one.recovered_zero, one.recovered_mean)
+    recovered = (_WITHHELD if each is None else percent(each) for each in share)
+    return html(
+        '<h3>All {} layers at once <span class="tiny soft">z of every layer replaced by its'
+        " reconstruction</span></h3>{}",
+        len(one.layers),
+        table(
+            _COLUMNS[4:10],
+            [
+                (
+                    fixed(one.ce_clean, 4),
+                    _cost(one.ce_sae, one.sae_cost),
+                    _cost(one.ce_mean, one.mean_cost),
+                    _cost(one.ce_zero, one.zero_cost),
+                    *recovered,
+                )
+            ],
+        ),
+    )
 
 
 def _line(sae: Sae, snapshot: str) -> Sequence[object]:

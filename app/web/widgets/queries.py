@@ -1,6 +1,6 @@
 """Queries that people saved."""
 
-from app.web.url import AtSql, Place, search_of
+from app.web.url import AtJump, AtSql, Place, search_of
 from atlas.note_types import SavedQuery
 
 
@@ -8,4 +8,6 @@ def place_of(saved: SavedQuery) -> Place:
     """The page of a saved query. Raises QueryError for a search that is none."""
     if saved.form == "search":
         return search_of(saved.text)
+    if saved.form == "hypothesis":
+        return AtJump(str(saved.parameters["target"]))
     return AtSql(saved.text, {name: str(value) for name, value in saved.parameters.items()})

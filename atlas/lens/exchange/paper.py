@@ -5,6 +5,7 @@ acts = ReLU((x - b_dec) @ W_enc + b_enc) on z of TransformerLens' processed weig
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,18 @@ CONFIG = "_cfg.json"
 def weights_of(config: Path) -> Path:
     """The file of weights that a configuration `NAME_cfg.json` stands beside."""
     return config.with_name(config.name.removesuffix(CONFIG) + ".pt")
+
+
+def version_of(config: Path) -> tuple[str, int]:
+    """What `NAME_v9_cfg.json` is a checkpoint of, and which one: (NAME, 9)."""
+    found = re.fullmatch(rf"(.*)_v(\d+){CONFIG}", config.name)
+    return (found[1], int(found[2])) if found else (config.name, 0)
+
+
+def is_later(config: Path, other: Path) -> bool:
+    """Whether `config` is a later checkpoint of the same training as `other`."""
+    (name, version), (other_name, earlier) = version_of(config), version_of(other)
+    return name == other_name and version > earlier
 
 
 def read_config(config: Path) -> dict[str, Any]:

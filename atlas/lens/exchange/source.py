@@ -37,7 +37,7 @@ def _read(root: Path, layers: Sequence[int], fetch: Fetch) -> dict[int, Publishe
     found: dict[int, Path] = {}
     for config in _configs(root):
         layer = _layer(config)
-        if layer in found and layer in layers:
+        if layer in found and layer in layers and not paper.is_later(config, found[layer]):
             raise ConfigError(
                 f"layer {layer} has two SAEs: {found[layer]} and {config}", "name one's own folder"
             )
@@ -50,7 +50,8 @@ def _read(root: Path, layers: Sequence[int], fetch: Fetch) -> dict[int, Publishe
 
 
 def _configs(root: Path) -> list[Path]:
-    return sorted([*root.rglob(saelens.CONFIG), *root.rglob(f"*{paper.CONFIG}")])
+    ours = sorted(root.rglob(f"*{paper.CONFIG}"), key=paper.version_of)
+    return [*sorted(root.rglob(saelens.CONFIG)), *ours]
 
 
 def _layer(config: Path) -> int | None:

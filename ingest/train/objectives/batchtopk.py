@@ -23,7 +23,7 @@ class BatchTopK(Objective):
 
     def hits(self, pre: Tensor, step: int, cut: float, log_threshold: Tensor) -> Tensor:  # noqa: ARG002
         count = min(self.k_at(step) * len(pre), pre.numel())
-        return largest(pre, count, 0.7 * cut)
+        return largest(pre, count, 0.9 * cut)
 
     def threshold(self, params: Params, cut: Tensor) -> Tensor:
         return torch.zeros_like(params.b_enc) + cut.to(params.b_enc.device)[:, None]

@@ -21,6 +21,15 @@ class Endpoint:
         self.base = f"http://127.0.0.1:{port}"
         self.url = f"{self.base}/v1"
 
+    def wait(self) -> None:
+        """Return when it answers."""
+        for _ in range(300):
+            try:
+                self.seen()
+                return
+            except URLError:
+                time.sleep(0.1)
+
     def plan(self, *behaviours: str) -> None:
         """What the next requests meet; those after them are answered well."""
         request = Request(f"{self.base}/plan", json.dumps(behaviours).encode(), method="POST")
@@ -45,12 +54,7 @@ def server():
         [sys.executable, "-m", "tests.ingest.label.endpoint", str(port)], cwd=ROOT
     )
     found = Endpoint(port)
-    for _ in range(200):
-        try:
-            found.seen()
-            break
-        except URLError:
-            time.sleep(0.1)
+    found.wait()
     yield found
     process.kill()
     process.wait()

@@ -24,8 +24,8 @@ SEEN: list[dict[str, Any]] = []
 COUNTS: Counter[str] = Counter()
 EXPLANATION = {
     "when": "on “the”",
-    "fetches": "the token “cat”",
-    "says": "raises “board”",
+    "fetches": "any earlier token",
+    "says": "nothing in particular",
     "title": "fires on “the”",
 }
 
@@ -60,13 +60,18 @@ async def chat(request: Request) -> Response:
 
 
 def completion(behaviour: str, body: dict[str, Any]) -> dict[str, Any]:
-    text = {
-        "wrong json": "Sure! when: on the",
-        "fenced": "```json\n" + json.dumps(EXPLANATION) + "\n```",
-        "extra": json.dumps({**EXPLANATION, "confidence": 1}),
-        "empty": "",
-        "cut": '{"when": "on',
-    }.get(behaviour) or answer(body["messages"])
+    texts = (
+        {behaviour: behaviour}
+        if behaviour.startswith("{")
+        else {
+            "wrong json": "Sure! when: on the",
+            "fenced": "```json\n" + json.dumps(EXPLANATION) + "\n```",
+            "extra": json.dumps({**EXPLANATION, "confidence": 1}),
+            "empty": "",
+            "cut": '{"when": "on',
+        }
+    )
+    text = texts[behaviour] if behaviour in texts else answer(body["messages"])
     message = {"role": "assistant", "content": text, "refusal": None}
     if behaviour == "refuse":
         message = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}

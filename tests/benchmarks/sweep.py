@@ -1,0 +1,99 @@
+"""Batch, learning rate and k swept on real activations; held-out FVU, L0 and dead share of each.
+
+    python -m tests.benchmarks.activations z.safetensors --text text.parquet
+    python -m tests.benchmarks.sweep z.safetensors --tokens 200000 --d-sae 2304
+
+Every run sees the same tokens; rows are means over layers. The default rate of the settings is
+printed beside each width, to be compared with the best one.
+"""
+
+import argparse
+import itertools
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from atlas.lens.sae import Sae, decode, encode
+from ingest.config import SaePart, TrainPart
+from ingest.train.loop import train
+from ingest.train.schedule import learning_rate
+from tests.benchmarks.activations import LAYERS, Activations, FromMemory, read
+
+
+class Row(NamedTuple):
+    """One run, means over layers."""
+
+    k: int
+    batch: int
+    lr: float
+    fvu: float
+    l0: float
+    dead: float
+    rate: float  # tokens per second
+
+
+def main() -> None:
+    """Run all combinations and print a table, best FVU first for each k."""
+    ask = argparse.ArgumentParser(description=__doc__)
+    ask.add_argument("z", type=Path)
+    ask.add_argument("--tokens", type=int, default=200_000)
+    ask.add_argument("--d-sae", type=int, default=2304)
+    ask.add_argument("--k", type=int, nargs="+", default=[16, 32])
+    ask.add_argument("--batch", type=int, nargs="+", default=[512, 1024, 2048, 4096])
+    ask.add_argument("--lr", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3])
+    ask.add_argument("--threads", type=int, default=2)
+    ask.add_argument("--objective", default="batchtopk")
+    asked = ask.parse_args()
+    torch.set_num_threads(asked.threads)
+    found = read(asked.z)
+    default = learning_rate(TrainPart(warmup=0.0, decay=0.0), asked.d_sae, 0, 1)
+    sizes = f"d_sae {asked.d_sae}, {asked.tokens:,} tokens"
+    print(f"{asked.objective}, {sizes}; default lr {default:.1e}")
+    print("   k  batch       lr    FVU     L0   dead  tokens/s", flush=True)
+    for k in asked.k:
+        rows = [_run(found, asked, k, *pair) for pair in itertools.product(asked.batch, asked.lr)]
+        for row in sorted(rows, key=lambda row: row.fvu):
+            print(
+                f"{row.k:4}  {row.batch:5}  {row.lr:.1e}  {row.fvu:.3f}  {row.l0:5.1f}  "
+                f"{row.dead:5.1%}  {row.rate:8,.0f}",
+                flush=True,
+            )
+
+
+def _run(found: Activations, asked: argparse.Namespace, k: int, batch: int, lr: float) -> Row:
+    part = TrainPart(
+        tokens=asked.tokens,
+        batch=batch,
+        lr=lr,
+        dead_tokens=asked.tokens // 4,
+        checkpoint_seconds=1e9,
+    )
+    sae = SaePart(layers=LAYERS, d_sae=asked.d_sae, k=k, objective=asked.objective)
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        stream = FromMemory(found, batch)
+        trained = train(stream, sae, part, Path(folder) / "t", encode_dtype=torch.bfloat16)
+    rate = trained.tokens / (time.monotonic() - begun)
+    measured = [_measure(one, found.test[:, n].float()) for n, one in enumerate(trained.saes)]
+    fvu, l0 = (_mean(column) for column in zip(*measured, strict=True))
+    return Row(k, batch, lr, fvu, l0, _mean(trained.dead_share), rate)
+
+
+def _measure(sae: Sae, z: torch.Tensor) -> tuple[float, float]:
+    """FVU and L0 on held-out activations `[token, d_in]`."""
+    acts = encode(sae, z)
+    left = (z - decode(sae, acts)).square().sum()
+    return float(left / (z - z.mean(0)).square().sum()), float((acts > 0).sum()) / len(z)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+if __name__ == "__main__":
+    main()

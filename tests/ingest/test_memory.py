@@ -1,0 +1,65 @@
+"""The memory a job needs: hand-computed sizes, and a job that cannot fit is refused at once."""
+
+import pytest
+
+from atlas import progress
+from atlas.errors import ConfigError
+from ingest.config import make_job
+from ingest.job import run_job
+from ingest.memory import BASE, Shape, check_room, phases
+from tests.ingest.jobs import a_job
+
+CUDA = Shape(1_000, 2, 64, 4, 64, 500, "cuda:0")
+JOB = make_job(
+    {
+        "corpus": {"context_length": 32},
+        "sae": {"layers": (1, 2), "d_sae": 256},
+        "train": {"tokens": 10_000, "batch": 128, "buffer_tokens": 1_000},
+    }
+)
+
+
+def parts(name, device, shape=CUDA):
+    (phase,) = [one for one in phases(JOB, shape) if (one.name, one.device) == (name, device)]
+    return {part.what: part.size for part in phase.parts}
+
+
+def test_training_holds_weights_gradients_and_moments_and_three_times_the_buffer():
+    found = parts("training", "cuda:0")
+    sae = 2 * 4 * (2 * 256 * 64 + 3 * 256 + 64)
+    assert found["the model"] == 2_000
+    assert found["SAEs with gradients and moments"] == 4 * sae
+    assert found["the buffer of activations"] == 3 * 1_000 * 2 * 64 * 2
+    assert found["one step"] == 128 * (256 * 14 + 4 * 2 * 64 * 4)
+
+
+def test_a_phase_on_the_host_has_the_libraries_and_the_checkpoint_with_it():
+    found = parts("training", "cpu", CUDA._replace(device="cpu"))
+    assert found["Python and its libraries"] == BASE
+    assert found["SAEs with gradients and moments"] == 7 * 2 * 4 * (2 * 256 * 64 + 3 * 256 + 64)
+    assert "the model in float32" in parts("mining", "cuda:0")
+    assert "counts and kept firings" in parts("mining", "cpu")
+
+
+def test_a_job_that_fits_is_told_its_largest_need():
+    needs = check_room(JOB, CUDA, lambda _: 10**12)
+    assert needs == max(phase.size for phase in phases(JOB, CUDA))
+
+
+def test_a_job_that_cannot_fit_names_the_phase_and_what_to_change():
+    tight = JOB.model_copy(
+        update={"train": JOB.train.model_copy(update={"buffer_tokens": 10_000_000})}
+    )
+    with pytest.raises(ConfigError, match="training needs 7.68 GB of cuda:0 memory") as refused:
+        check_room(tight, CUDA, lambda _: 10**9)
+    assert "the buffer of activations 7.68 GB" in refused.value.message
+    assert refused.value.hint.startswith("lower train.buffer_tokens first")
+
+
+def test_such_a_job_is_refused_before_any_work(tmp_path):
+    told = []
+    with pytest.raises(ConfigError, match=r"training needs 0\.90 GB of cpu memory"):
+        run_job(a_job(tmp_path), tmp_path / "store", told.append, room=lambda _: 500_000_000)
+    assert {one.stage for one in told} == {"load model"}
+    (failed,) = progress.read_all(tmp_path / "store")
+    assert failed.state == "failed"
