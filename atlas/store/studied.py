@@ -150,7 +150,7 @@ def head_studies(evidence: Evidence, name: str | HeadId) -> HeadStudies:
     )
 
 
-def head_roles(evidence: Evidence, model: str) -> dict[HeadId, tuple[str, ...]]:
+def roles_of_heads(evidence: Evidence, model: str) -> dict[HeadId, tuple[str, ...]]:
     """The roles that a study claims for each head of a model, by measured share."""
     found: dict[HeadId, tuple[str, ...]] = {}
     for row in evidence.query(_ROLES_OF_ALL, model=evidence.model(model).id):

@@ -78,7 +78,7 @@ def _roles_of(atlas: Atlas, model: str) -> dict[HeadId, list[str]]:
         head = parse(note.content.target)
         if note.content.status != "withdrawn" and isinstance(head, HeadId) and head.model == model:
             roles[head].append(note.content.role)
-    for head, studied in atlas.head_roles(model).items():
+    for head, studied in atlas.roles_of_heads(model).items():
         roles[head] += studied
     return {head: list(dict.fromkeys(own)) for head, own in roles.items()}
 
