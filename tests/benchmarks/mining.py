@@ -157,7 +157,7 @@ def _peer_model(folder: Path) -> Any:
     from sae_lens import HookedSAETransformer
     from transformer_lens import HookedTransformerConfig
     from transformer_lens.pretrained.weight_conversions import convert_llama_weights
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
     raw = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32)
     own = raw.config
@@ -170,7 +170,15 @@ def _peer_model(folder: Path) -> Any:
         n_key_value_heads=own.num_key_value_heads, eps=own.rms_norm_eps, device="cpu",
         original_architecture="LlamaForCausalLM",
     )  # fmt: skip
-    model = HookedSAETransformer(config, tokenizer=AutoTokenizer.from_pretrained(folder))
+    # The tokenizer's class is one that older transformers do not know; its file they read.
+    words = PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json"),
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+    )
+    words.save_pretrained(folder / "words")
+    words = PreTrainedTokenizerFast.from_pretrained(folder / "words")
+    model = HookedSAETransformer(config, tokenizer=words)
     model.load_state_dict(convert_llama_weights(raw, config), strict=False)
     return model.eval()
 
