@@ -20,7 +20,6 @@ from atlas.types import Snapshot
 
 KEEP = 3
 Progress = Callable[[str], None]
-# Which title is shown: one that was scored, by the lower end of its scores; else see table `title`.
 
 
 def _quiet(_: str) -> None:

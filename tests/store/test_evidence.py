@@ -270,6 +270,17 @@ def test_a_measured_title_comes_before_others_and_goes_by_the_lower_end_of_its_s
     assert (row.title, row.title_method, row.title_score) == ("sure", "llm", 0.75)
 
 
+def test_a_label_at_chance_level_does_not_displace_a_rules(tmp_path):
+    key = {"sae": ["toy/1-t"], "feature": [0], "method": ["llm"], "model": ["m"], "prompt": ["p"]}
+    label = {**key, "side": ["title"], "text": ["lucky"]}
+    score = {**key, "scorer": ["detection"], "score": [0.75], "score_low": [0.4]}
+    bundle = a_bundle(tmp_path / "b", layers=(1,)).path
+    part = a_part(tmp_path / "labels", "labels", label=label, label_score=score)
+    publish(tmp_path / "s", [bundle, part.path])
+    row = features.feature(open_store(tmp_path / "s").now(), "toy/1-t/0").row
+    assert (row.title, row.title_method) == (TITLES[0], "tokens")
+
+
 def flipped(path, at):
     """Turn one bit of a sealed file."""
     path.chmod(0o644)

@@ -73,6 +73,7 @@ def completion(behaviour: str, body: dict[str, Any]) -> dict[str, Any]:
             "fenced": "```json\n" + json.dumps(EXPLANATION) + "\n```",
             "extra": json.dumps({**EXPLANATION, "confidence": 1}),
             "empty": "",
+            "parrot": json.dumps({**EXPLANATION, "title": "an example of a title"}),
             "cut": '{"when": "on',
         }
     )
