@@ -254,7 +254,7 @@ def show(
 
 
 def _studied(atlas: "Atlas", head: "HeadId") -> "tuple[HeadStudies, HeadRoles, HeadComposition]":
-    return atlas.head_studies(head), atlas.head_roles(head), atlas.composition(head)
+    return atlas.head_studies(head), atlas.machine_roles(head), atlas.composition(head)
 
 
 @cli.command()
@@ -620,9 +620,10 @@ def _labelled(atlas: Any, settings: Any, saes: Any, features: Any, again: bool) 
     import secrets
 
     from app.terminal import ProgressLines
+    from atlas.embed import NO_KEY
     from ingest.label import job
 
-    key = settings.endpoint.key() if settings.endpoint else ""
+    key = settings.endpoint.key() if settings.endpoint else NO_KEY
     salt = secrets.token_hex(8) if again else ""
     out.print(f"run {job.run_id(settings, saes)} in {atlas.store}", markup=False)
     try:

@@ -87,7 +87,7 @@ def show_trials(console: Console, trials: Sequence[Trial]) -> None:
 
 def _table(verdicts: Sequence[Verdict]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("target")
+    table.add_column("target", min_width=max(len(one.target) for one in verdicts))
     names = ("recall", "anywhere", "alarms", "near misses", "precision", "lift", "density")
     for name in names:
         table.add_column(name, justify="right")
@@ -104,9 +104,10 @@ def _rate(rate: Rate) -> str:
 
 
 def _figure(value: float | None, interval: Interval | None) -> str:
-    if value is None or interval is None:
+    if interval is None:
         return "–"
-    return f"{value:.3g} ({interval.low:.2g} to {interval.high:.2g})"
+    within = f"({interval.low:.2g} to {interval.high:.2g})"
+    return within if value is None else f"{value:.3g} {within}"
 
 
 def _told(one: Instance) -> str:

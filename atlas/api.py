@@ -366,7 +366,7 @@ class Atlas:
         """Everything about one head, with its `limit` strongest features."""
         return people.titled_head(self.written, heads.head(self.evidence, name, limit, by))
 
-    def head_roles(self, name: str | HeadId) -> HeadRoles:
+    def machine_roles(self, name: str | HeadId) -> HeadRoles:
         """What machines claim a head does, by its features, and whether that is one thing."""
         return head_roles.head_roles(self.evidence, name)
 
@@ -377,6 +377,10 @@ class Atlas:
     def head_studies(self, name: str | HeadId) -> HeadStudies:
         """What studies left about one head: where it looks, its partners, effects."""
         return studied.head_studies(self.evidence, name)
+
+    def head_roles(self, model: str) -> dict[HeadId, tuple[str, ...]]:
+        """The roles that a study claims for each head of a model."""
+        return studied.head_roles(self.evidence, model)
 
     def families(self, name: str | FeatureId) -> tuple[FamilyClaim, ...]:
         """Families whose rule holds for a feature, with the evidence; its own first."""

@@ -55,7 +55,8 @@ class Verdict:
     """Of stored near misses: those where their measured source makes it hold."""
     precision: float | None
     """Share of firings among the tokens where it holds of some earlier token and head: from
-    anywhere, alarms and density, so both sides are judged by the same rule."""
+    anywhere, alarms and density, so both sides are judged by the same rule. None where there
+    was no alarm: the interval then says how few places were looked at."""
     precision_interval: Interval | None
     """From the ends of the intervals of anywhere and alarms, so rather too wide than too narrow."""
     lift: float | None

@@ -296,6 +296,13 @@ class Job(_Part):
                 f"positions.skip_first = {self.positions.skip_first} leaves nothing of "
                 f"contexts of corpus.context_length = {self.corpus.context_length}"
             )
+        if self.sae.source is None:
+            relu = self.sae.objective == "relu"
+            for name in ("aux", "anneal") if relu else ("resample",):
+                if getattr(self.train, name) != _default(TrainPart, name):
+                    raise ValueError(
+                        f"train.{name} has no effect with objective {self.sae.objective!r}"
+                    )
         if self.train.tokens < self.train.batch:
             raise ValueError(
                 f"train.tokens = {self.train.tokens} is less than train.batch = {self.train.batch}"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from atlas.errors import NotFound
-from atlas.ids import FeatureId, HeadId, parse_head
+from atlas.ids import FeatureId, HeadId, SaeId, parse_head
 from atlas.store import rows
 from atlas.store.evidence import Evidence
 from atlas.study_types import (
@@ -13,7 +13,9 @@ from atlas.study_types import (
     HeadStudies,
     HeadToken,
     Partner,
+    Polysemanticity,
     StudiedEffect,
+    StudiedRole,
 )
 
 _LOOKS, _PARTNERS, _TOKENS = 3, 12, 10
@@ -67,6 +69,31 @@ WHERE i.model = $model AND i.layer = $layer AND i.head = $head AND i.names = 'bo
 ORDER BY i.how, i.place
 """
 
+_ROLES = """
+SELECT s.sae, h.rank, h.role, h.family, h.words, h.features, h.share, h.cohesion, h.k, h.run
+FROM head_role h JOIN sae s USING (sae)
+WHERE s.model = $model AND s.layer = $layer AND h.head = $head AND h."by" = 'measured'
+ORDER BY h.k, s.sae, h.rank
+"""
+_ROLES_OF_ALL = """
+SELECT DISTINCT s.layer, h.head, h.role FROM head_role h JOIN sae s USING (sae)
+WHERE s.model = $model AND h."by" = 'measured' ORDER BY s.layer, h.head, h.role
+"""
+_EVIDENCE = """
+SELECT e.sae, e.rank, e.k, e.sentence FROM head_role_evidence e JOIN sae s USING (sae)
+WHERE s.model = $model AND s.layer = $layer AND e.head = $head AND e."by" = 'measured'
+ORDER BY e.k, e.sae, e.rank, e.kind, e.target
+"""
+_POLYSEMANTIC = """
+SELECT p.sae, p.k, p.clusters, p.largest, p.one_thing, p.cohesion, p.cohesion_low, p.cohesion_high,
+  p.null_mean, p.p, m.need_80
+FROM head_polysemanticity p JOIN sae s USING (sae)
+  LEFT JOIN head_polysemanticity m ON m.sae = p.sae AND m.head = p.head AND m."by" = 'mass'
+WHERE s.model = $model AND s.layer = $layer AND p.head = $head AND p."by" = 'measured'
+QUALIFY row_number() OVER (PARTITION BY p.sae ORDER BY p.k) = 1
+ORDER BY p.sae
+"""
+
 
 def families(evidence: Evidence, name: str | FeatureId) -> tuple[FamilyClaim, ...]:
     """Families whose rule holds for a feature, its own first. Raises NotFound."""
@@ -118,7 +145,61 @@ def head_studies(evidence: Evidence, name: str | HeadId) -> HeadStudies:
         tuple(_partner(name, row) for row in evidence.query(_PARTNERS_OF, **where, most=_PARTNERS)),
         prefix["class"] if prefix else None,
         (*_prefix_effects(prefix), *map(_ioi_effect, evidence.query(_IOI, **where))),
+        _roles(evidence, evidence.query(_ROLES, **where), evidence.query(_EVIDENCE, **where)),
+        tuple(_polysemantic(evidence, row) for row in evidence.query(_POLYSEMANTIC, **where)),
     )
+
+
+def head_roles(evidence: Evidence, model: str) -> dict[HeadId, tuple[str, ...]]:
+    """The roles that a study claims for each head of a model, by measured share."""
+    found: dict[HeadId, tuple[str, ...]] = {}
+    for row in evidence.query(_ROLES_OF_ALL, model=evidence.model(model).id):
+        name = HeadId(model, row["layer"], row["head"])
+        found[name] = (*found.get(name, ()), row["role"])
+    return found
+
+
+def _roles(
+    evidence: Evidence, found: list[dict[str, Any]], said: list[dict[str, Any]]
+) -> tuple[StudiedRole, ...]:
+    names, least = _names(evidence), min((row["k"] for row in found), default=0)
+    return tuple(
+        StudiedRole(
+            row["role"],
+            row["family"],
+            tuple(row["words"] or ()),
+            tuple(FeatureId(names[row["sae"]], index) for index in row["features"]),
+            row["share"],
+            row["cohesion"],
+            tuple(
+                one["sentence"]
+                for one in said
+                if all(one[name] == row[name] for name in ("sae", "k", "rank"))
+            ),
+            row["run"],
+        )
+        for row in found
+        if row["k"] == least
+    )
+
+
+def _polysemantic(evidence: Evidence, row: dict[str, Any]) -> Polysemanticity:
+    return Polysemanticity(
+        _names(evidence)[row["sae"]],
+        row["k"],
+        row["clusters"],
+        row["largest"],
+        row["one_thing"],
+        row["cohesion"],
+        rows.interval(row["cohesion_low"], row["cohesion_high"]),
+        row["null_mean"],
+        row["p"],
+        row["need_80"],
+    )
+
+
+def _names(evidence: Evidence) -> dict[int, SaeId]:
+    return {one.number: one.id for one in evidence.saes}
 
 
 def _looks(evidence: Evidence, found: list[dict[str, Any]]) -> tuple[HeadLook, ...]:

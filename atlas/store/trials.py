@@ -127,7 +127,8 @@ def precision_of(
         density: d, how often there are firings.
 
     Returns:
-        None where one of them was not seen, or it holds nowhere.
+        None where one of them was not seen, or it holds nowhere; the share by itself is None where
+        it never holds without a firing, which bounds it from below only.
     """
     if recall.share is None or alarms.share is None or recall.interval is None:
         return None, None
@@ -141,7 +142,9 @@ def precision_of(
     high = share(recall.interval.high, alarms.interval.low)
     if recall.held == alarms.held == 0:
         return None, None
-    return share(recall.share, alarms.share), Interval(low, high)
+    # Without a single alarm the share would be 1 however few places were looked at.
+    value = share(recall.share, alarms.share) if alarms.held else None
+    return value, Interval(low, high)
 
 
 def rate(held: Bools) -> Rate:

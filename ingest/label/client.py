@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 import openai
 from openai import AsyncOpenAI
@@ -20,32 +20,17 @@ from atlas.errors import LabelError
 from ingest.label.budget import Purse
 from ingest.label.count import TokenCounter
 from ingest.label.journal import Journal, Reply
-from ingest.label.prompts import Message
+from ingest.label.manner import Ask, Manner
 from ingest.label.settings import Endpoint
 from ingest.label.waiting import Gate, exhausted_for, told_wait
 
 DOWN = 3
 """Requests in a row that fail by transport alone, tries and all, before the endpoint is down."""
-ALTERNATIVES = 20
-"""Log-probabilities asked for."""
-FORMS = ("json_schema", "json_object")
-"""Ways to hold a server to JSON, best first; one that it does not know is not tried again."""
 _FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 
 
 class Failed(Exception):
     """A call that gave nothing to use; why, in words."""
-
-
-class Ask(NamedTuple):
-    """One request."""
-
-    messages: tuple[Message, ...]
-    longest: int
-    """Tokens that the answer may take."""
-    schema: dict[str, Any] | None = None
-    """JSON schema of the answer, for servers that can hold to one."""
-    logprobs: bool = False
 
 
 class Client:
@@ -67,7 +52,7 @@ class Client:
         self._clock = clock
         self._gate = Gate(clock, random.Random(salt))
         self._room = asyncio.Semaphore(endpoint.concurrency)
-        self._forms, self._down = list(FORMS), 0
+        self._manner, self._down = Manner(endpoint.model, temperature), 0
         self.sent = 0
         """Calls answered in this process."""
         self._openai = AsyncOpenAI(
@@ -102,7 +87,7 @@ class Client:
             async with self._room:
                 reply = await self._paid(ask)
             await self._journal.keep(key, reply)
-        if reply.refusal is not None or reply.cut:
+        if reply.refusal is not None or (reply.cut and not ask.logprobs):
             await self.forget(ask)
             raise Failed(
                 "the answer was cut off at its longest"
@@ -157,7 +142,7 @@ class Client:
 
     async def _sent(self, ask: Ask) -> Reply:
         begun = self._clock()
-        raw = await self._openai.chat.completions.with_raw_response.create(**self._body(ask))
+        raw = await self._openai.chat.completions.with_raw_response.create(**self._manner.body(ask))
         pause = exhausted_for(raw.headers)
         if pause is not None:
             self._gate.pause(pause)
@@ -168,19 +153,6 @@ class Client:
             raise openai.APIConnectionError(
                 message="the answer is no chat completion", request=request
             ) from error
-
-    def _body(self, ask: Ask) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": [{"role": role, "content": text} for role, text in ask.messages],
-            "max_tokens": ask.longest,
-            "temperature": self._temperature,
-        }
-        if ask.schema is not None and self._forms:
-            body["response_format"] = _form(self._forms[0], ask.schema)
-        if ask.logprobs:
-            body |= {"logprobs": True, "top_logprobs": ALTERNATIVES}
-        return body
 
     def _refused(self, error: openai.APIStatusError, ask: Ask) -> str:
         """Why a request was refused, when it may be sent again. Raises when it may not."""
@@ -195,8 +167,7 @@ class Client:
                 f"the account at {self._endpoint.url} has no quota left: {reason}",
                 "the same command goes on when there is some",
             ) from error
-        if ask.schema is not None and self._forms and _about_form(error):
-            self._forms.pop(0)  # the prompt asks for JSON as well
+        if self._manner.learns(error.status_code, str(error), ask):
             return reason
         if error.status_code in (408, 409, 429) or error.status_code >= 500:
             return reason
@@ -204,20 +175,6 @@ class Client:
 
     def _said(self, error: Exception) -> str:
         return without_key(str(error), self._key)
-
-
-def _form(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """A response_format; llama.cpp and others take the schema beside the older kind."""
-    if kind == "json_schema":
-        inside = {"name": "answer", "strict": True, "schema": schema}
-        return {"type": kind, "json_schema": inside}
-    return {"type": kind, "schema": schema}
-
-
-def _about_form(error: openai.APIStatusError) -> bool:
-    """Whether a server may have refused the form of answer; some say so with status 500."""
-    named = any(word in str(error) for word in ("response_format", "json_schema", "json_object"))
-    return named or error.status_code in (400, 422)
 
 
 def _reply(body: dict[str, Any], seconds: float) -> Reply:
@@ -231,7 +188,7 @@ def _reply(body: dict[str, Any], seconds: float) -> Reply:
     first = content[0].get("top_logprobs") or [] if content else []
     return Reply(
         text=str(message.get("content") or ""),
-        refusal=None if refusal is None else str(refusal),
+        refusal=str(refusal) if refusal else None,
         cut=end == "length",
         first=tuple((str(one["token"]), float(one["logprob"])) for one in first),
         tokens_in=int(usage.get("prompt_tokens") or 0),

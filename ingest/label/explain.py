@@ -2,8 +2,9 @@
 
 from atlas.types import Feature
 from ingest.label import passages
-from ingest.label.client import Ask, Failed
+from ingest.label.client import Failed
 from ingest.label.count import TokenCounter
+from ingest.label.manner import Ask
 from ingest.label.places import Split
 from ingest.label.prompts import prompt
 from ingest.label.replies import Explanation, schema_of

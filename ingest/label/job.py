@@ -21,6 +21,7 @@ from typing import Any
 from atlas import progress
 from atlas.api import Atlas
 from atlas.bundle import MANIFEST, Bundle
+from atlas.embed import NO_KEY
 from atlas.errors import AtlasError, ConfigError, StoreError
 from atlas.ids import FeatureId, SaeId
 from atlas.types import Context, Feature, Sae
@@ -195,7 +196,7 @@ def run_labels(
     saes: Sequence[Sae],
     features: Sequence[FeatureId],
     *,
-    key: str = "",
+    key: str = NO_KEY,
     salt: str = "",
     listen: progress.Listener = lambda _: None,
     clock: Callable[[], float] = time.monotonic,

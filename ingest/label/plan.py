@@ -7,9 +7,10 @@ from atlas.api import Atlas
 from atlas.ids import FeatureId
 from atlas.types import Sae
 from ingest.label import explain
-from ingest.label.client import Ask, Failed
+from ingest.label.client import Failed
 from ingest.label.count import TokenCounter
 from ingest.label.job import Source
+from ingest.label.manner import Ask
 from ingest.label.places import Split
 from ingest.label.score import items, requests
 from ingest.label.settings import Choice, Settings

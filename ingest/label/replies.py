@@ -6,8 +6,9 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ingest.label.client import Ask, Client, Failed
+from ingest.label.client import Client, Failed
 from ingest.label.journal import Reply
+from ingest.label.manner import Ask
 from ingest.label.prompts import prompt
 
 _FENCE = re.compile(r"^```(?:json)?\s*\n(.*?)\n?```$", re.DOTALL)

@@ -11,7 +11,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ingest.label import passages
-from ingest.label.client import Ask, Client, Failed
+from ingest.label.client import Client, Failed
+from ingest.label.manner import Ask
 from ingest.label.measure import Score, TooFew, balanced, correlation, enough
 from ingest.label.places import Place, Split
 from ingest.label.prompts import prompt

@@ -53,7 +53,8 @@ def ioi(study: Study, settings: IoiSettings) -> Findings:
     heads = ablate_heads(study, settings, few)
     layers = ablate_layers(study, settings, ground)
     noised = settings.noise_layers or layers.costliest()
-    patched = _noise(study, settings, spelled, chosen[settings.tested :], noised)
+    fresh = chosen[max(settings.tested, settings.head_prompts) :][: settings.noise_prompts]
+    patched = _noise(study, settings, spelled, fresh, noised)
     features = [one for sae in study.saes for one in ablate_features(study, settings, ground, sae)]
     behaved = tables.families(key, families, draw)
     return Findings(

@@ -44,8 +44,12 @@ class IoiSettings(StudyPart):
     """Prompts per order for ablations of heads."""
     features: Count = 5
     """Features per SAE and place that are ablated exactly, picked by a first-order estimate."""
-    heads: Count = 12
-    """Heads that are patched place by place."""
+    heads: Count = 40
+    """Heads that are ablated exactly, picked by a first-order estimate of resampling them."""
+    placed: Count = 12
+    """Heads that are patched place by place, picked by their exact effect."""
+    noise_prompts: Count = 40
+    """Prompts per order of the noising test, others than those of the ablations."""
     noise_layers: tuple[int, ...] = ()
     """Layers of the noising test; none for the two whose patching at S2 costs most."""
 
@@ -125,28 +129,50 @@ def _effects(
 
 
 def ablate_heads(study: Study, settings: IoiSettings, ground: Ground) -> list[tables.HeadTested]:
-    """Every head at all positions in three ways, then the strongest place by place."""
-    found, n_heads = [], study.info.n_heads
-    for layer in range(study.info.n_layers):
-        cases = [(head, how) for head in range(n_heads) for how in HOWS]
+    """A first-order estimate for every head, exact ablations of the strongest, then by place."""
+    estimated = _estimates(study, settings, ground)
+    strong = _strongest(estimated, settings.heads)
+    found = [tables.HeadTested(*one, "estimate", "all", estimated[one]) for one in estimated]
+    for layer in sorted({layer for layer, _ in strong}):
+        heads = sorted(head for own, head in strong if own == layer)
+        cases = [(head, how) for head in heads for how in HOWS]
         edits = [_head_edit(ground, layer, head, how) for head, how in cases]
         change = _effects(study, settings, ground, f"heads of layer {layer}", edits)
         found += [
             tables.HeadTested(layer, head, how, "all", row)
             for (head, how), row in zip(cases, change, strict=True)
         ]
-    ranked = sorted(
-        (one for one in found if one.how == "resample"),
-        key=lambda one: -abs(float(one.change.mean())),
-    )
-    strongest = [(one.layer, one.head) for one in ranked[: settings.heads]]
-    placed = [(layer, head, place) for layer, head in strongest for place in AFTER]
-    edits = [_head_edit(ground, *case[:2], "resample", case[2]) for case in placed]
+    exact = {(one.layer, one.head): one.change for one in found if one.how == "resample"}
+    placed = [(*one, place) for one in _strongest(exact, settings.placed) for place in AFTER]
+    edits = [_head_edit(ground, layer, head, "resample", place) for layer, head, place in placed]
     change = _effects(study, settings, ground, "heads by place", edits)
     return found + [
         tables.HeadTested(layer, head, "resample", place, row)
         for (layer, head, place), row in zip(placed, change, strict=True)
     ]
+
+
+def _estimates(
+    study: Study, settings: IoiSettings, ground: Ground
+) -> dict[tuple[int, int], Tensor]:
+    """Every head to `[n]`: gradient times what resampling its z at all positions would move."""
+
+    def made() -> Arrays:
+        layers = range(study.info.n_layers)
+        slope = effects.gradients(study.model, ground.prompts, layers, batch_of(settings))
+        each = [
+            (slope[n] * (ground.third.layers[n] - ground.own.layers[n])).float().sum((1, 3))
+            for n in layers
+        ]
+        return {"change": torch.stack(each, 1).numpy()}  # [n, layer, head]
+
+    change = torch.from_numpy(study.keep("estimates-of-heads", made)["change"])
+    _, layers, heads = change.shape
+    return {(n, head): change[:, n, head] for n in range(layers) for head in range(heads)}
+
+
+def _strongest(found: dict[tuple[int, int], Tensor], most: int) -> list[tuple[int, int]]:
+    return sorted(found, key=lambda one: -abs(float(found[one].mean())))[:most]
 
 
 def _head_edit(ground: Ground, layer: int, head: int, how: How, place: str = "all") -> Edit:

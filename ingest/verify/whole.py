@@ -21,7 +21,7 @@ from ingest.job import build_corpus
 from ingest.mine.choose import limits_of
 from ingest.mine.count import count_contexts
 from ingest.mine.fold import FIXED, Fold
-from ingest.train.evaluate import Evaluated, evaluate
+from ingest.train.evaluate import evaluate
 from ingest.verify.compare import Value
 
 TOKENS = 60_000
@@ -100,11 +100,20 @@ def evaluation_values(whole: Whole, rows: list[SaeRow]) -> Iterator[Value]:
         stored = row.evaluation
         if stored is None:
             continue
-        for column in Evaluated._fields:
-            was, now = getattr(stored, column), getattr(found[row.id.layer], column)
-            if column.endswith("_cost"):
-                was, now = [was.low, was.high], [now.low, now.high]
-            yield Value(f"sae {row.id}", column, was, now, whole.slack)
+        one = found.alone[row.id.layer]
+        figures = {"l0": one.l0, "fvu": one.fvu, "tokens": one.tokens, **one.losses._asdict()}
+        yield from _figures(f"sae {row.id}", stored, figures, whole.slack)
+    joint, together = whole.run.joint, found.together
+    if joint is not None and together is not None and set(joint.layers) == set(whole.saes):
+        yield from _figures("joint_evaluation", joint, together._asdict(), whole.slack)
+
+
+def _figures(what: str, stored: Any, again: Mapping[str, Any], slack: float) -> Iterator[Value]:
+    for column, now in again.items():
+        was = getattr(stored, column)
+        if column.endswith("_cost"):
+            was, now = [was.low, was.high], [now.low, now.high]
+        yield Value(what, column, was, now, slack)
 
 
 def count_values(whole: Whole, rows: Rows) -> Iterator[Value]:

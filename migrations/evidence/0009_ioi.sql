@@ -29,7 +29,7 @@ COMMENT ON TABLE ioi_head IS 'What ablating one head does to the difference of l
 COMMENT ON COLUMN ioi_head.model IS 'model.id';
 COMMENT ON COLUMN ioi_head.layer IS 'Layer of the head';
 COMMENT ON COLUMN ioi_head.head IS 'Head index in the layer';
-COMMENT ON COLUMN ioi_head.how IS 'zero; mean (over prompts and positions); resample (from the same prompt with a third name at S2)';
+COMMENT ON COLUMN ioi_head.how IS 'zero; mean (over prompts and positions); resample (from the same prompt with a third name at S2); or estimate, of resampling to first order, for every head';
 COMMENT ON COLUMN ioi_head.place IS 'all positions, S2 or end';
 COMMENT ON COLUMN ioi_head.names IS 'both, or the order ABBA or BABA';
 COMMENT ON COLUMN ioi_head.value IS 'Mean change: negative where the head helps';

@@ -15,9 +15,10 @@ from pathlib import Path
 from openai import AsyncOpenAI
 
 from ingest.label.budget import Purse
-from ingest.label.client import Ask, Client
+from ingest.label.client import Client
 from ingest.label.count import TokenCounter
 from ingest.label.journal import Journal
+from ingest.label.manner import Ask
 from ingest.label.settings import Budget, Endpoint
 from tests.ingest.label.conftest import ROOT, free_port
 from tests.ingest.label.conftest import Endpoint as Server

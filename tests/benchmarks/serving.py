@@ -5,6 +5,7 @@ python -m tests.benchmarks.serving time  FOLDER/store
 """
 
 import argparse
+import os
 import random
 import resource
 import time
@@ -17,6 +18,11 @@ from atlas.types import PairQuery, Query
 from tests.benchmarks.synthetic import Size, make
 
 Ask = Callable[[], object]
+AGGREGATE = """
+SELECT layer, family, dfa_head, count(*) AS features, avg(density) AS density,
+  quantile_cont(max_act, 0.5) AS max_act, avg(disagreement) AS disagreement
+FROM feature_card GROUP BY ALL ORDER BY ALL
+"""
 
 
 def main() -> None:
@@ -63,13 +69,14 @@ def measure(store: Path, rounds: int) -> None:
     start = time.perf_counter()
     atlas = Atlas.open(store)
     print(f"{atlas.stats()}\nopened and counted in {time.perf_counter() - start:.3f} s")
-    print(f"{'request':44}{'first':>9}{'p50':>9}{'p95':>9}  ms")
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"{'request':44}{'first':>9}{'p50':>9}{'p95':>9}{'CPU p50':>9}  ms")
     for name, ask in requests(atlas, random.Random(0)).items():
-        took = [_timed(ask) for _ in range(rounds + 1)]
-        warm = sorted(took[1:])
+        took, cpu = zip(*(_timed(ask) for _ in range(rounds + 1)), strict=True)
+        warm, used = sorted(took[1:]), sorted(cpu[1:])
         p50, p95 = warm[len(warm) // 2], warm[int(len(warm) * 0.95)]
-        print(f"{name:44}{took[0]:9.1f}{p50:9.1f}{p95:9.1f}")
-    print(f"peak memory {_peak():.0f} MB")
+        print(f"{name:44}{took[0]:9.1f}{p50:9.1f}{p95:9.1f}{used[len(used) // 2]:9.1f}", flush=True)
+    print(f"peak memory {_peak():.0f} MB, now {_resident():.0f} MB")
 
 
 def requests(atlas: Atlas, chance: random.Random) -> dict[str, Ask]:
@@ -87,6 +94,8 @@ def requests(atlas: Atlas, chance: random.Random) -> dict[str, Ask]:
 
     def head() -> str:
         return f"{saes[0].id.model}/L{chance.choice(layers)}H{chance.randrange(heads)}"
+
+    first_page = atlas.search(Query(sort="density"))
 
     def second_page() -> object:
         first = atlas.search(Query(sort="density"))
@@ -110,6 +119,10 @@ def requests(atlas: Atlas, chance: random.Random) -> dict[str, Ask]:
         "list: family and support": lambda: atlas.search(
             Query(family="induction", support_min=0.5, sort="support")
         ),
+        "list: its strongest examples (25)": lambda: atlas.strongest(
+            hit.row.id for hit in first_page.hits
+        ),
+        "aggregate: all features (SQL)": lambda: atlas.sql(AGGREGATE),
         "feature page": lambda: atlas.feature(feature()),
         "compare two features": lambda: atlas.compare(feature(), feature()),
         "head page": lambda: atlas.head(head()),
@@ -131,10 +144,16 @@ def requests(atlas: Atlas, chance: random.Random) -> dict[str, Ask]:
     }
 
 
-def _timed(ask: Ask) -> float:
-    start = time.perf_counter()
+def _timed(ask: Ask) -> tuple[float, float]:
+    """Milliseconds by the clock, and of this process's CPU (SQL runs in another)."""
+    start, cpu = time.perf_counter(), time.process_time()
     ask()
-    return (time.perf_counter() - start) * 1000
+    return (time.perf_counter() - start) * 1000, (time.process_time() - cpu) * 1000
+
+
+def _resident() -> float:
+    """Memory of this process in MB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
 def _peak() -> float:

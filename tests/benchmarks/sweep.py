@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 
 def main() -> None:
-    """Run all combinations and print a table, best FVU first for each k."""
+    """Run all combinations; print each, and the best for each k."""
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("z", type=Path)
     ask.add_argument("--tokens", type=int, default=200_000)
@@ -56,13 +56,18 @@ def main() -> None:
     print(f"{asked.objective}, {sizes}; default lr {default:.1e}")
     print("   k  batch       lr    FVU     L0   dead  tokens/s", flush=True)
     for k in asked.k:
-        rows = [_run(found, asked, k, *pair) for pair in itertools.product(asked.batch, asked.lr)]
-        for row in sorted(rows, key=lambda row: row.fvu):
-            print(
-                f"{row.k:4}  {row.batch:5}  {row.lr:.1e}  {row.fvu:.3f}  {row.l0:5.1f}  "
-                f"{row.dead:5.1%}  {row.rate:8,.0f}",
-                flush=True,
-            )
+        rows = []
+        for batch, lr in itertools.product(asked.batch, asked.lr):
+            rows.append(_run(found, asked, k, batch, lr))
+            print(_line(rows[-1]), flush=True)
+        print(f"{_line(min(rows, key=lambda row: row.fvu))}  least FVU at k {k}", flush=True)
+
+
+def _line(row: Row) -> str:
+    return (
+        f"{row.k:4}  {row.batch:5}  {row.lr:.1e}  {row.fvu:.3f}  {row.l0:5.1f}  "
+        f"{row.dead:5.1%}  {row.rate:8,.0f}"
+    )
 
 
 def _run(found: Activations, asked: argparse.Namespace, k: int, batch: int, lr: float) -> Row:
@@ -79,16 +84,18 @@ def _run(found: Activations, asked: argparse.Namespace, k: int, batch: int, lr: 
         stream = FromMemory(found, batch)
         trained = train(stream, sae, part, Path(folder) / "t", encode_dtype=torch.bfloat16)
     rate = trained.tokens / (time.monotonic() - begun)
-    measured = [_measure(one, found.test[:, n].float()) for n, one in enumerate(trained.saes)]
-    fvu, l0 = (_mean(column) for column in zip(*measured, strict=True))
+    measured = [measure(one, found.test[:, n].float()) for n, one in enumerate(trained.saes)]
+    fvu, l0, _ = (_mean(column) for column in zip(*measured, strict=True))
     return Row(k, batch, lr, fvu, l0, _mean(trained.dead_share), rate)
 
 
-def _measure(sae: Sae, z: torch.Tensor) -> tuple[float, float]:
-    """FVU and L0 on held-out activations `[token, d_in]`."""
+def measure(sae: Sae, z: torch.Tensor) -> tuple[float, float, float]:
+    """FVU, L0 and the share of features that never fire, on held-out `[token, d_in]`."""
     acts = encode(sae, z)
     left = (z - decode(sae, acts)).square().sum()
-    return float(left / (z - z.mean(0)).square().sum()), float((acts > 0).sum()) / len(z)
+    fvu = float(left / (z - z.mean(0)).square().sum())
+    fired = (acts > 0).sum(0)
+    return fvu, float(fired.sum()) / len(z), float((fired == 0).float().mean())
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -64,6 +64,12 @@ class Reader:
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
         self._until(lambda: element.click() or True)
 
+    def keys(self, text: str) -> None:
+        """Type keys to the page itself."""
+        for letter in text:
+            self.driver.find_element(By.TAG_NAME, "body").send_keys(letter)
+        self.settle()
+
     def press(self, label: str) -> None:
         """Press a button of a form."""
         self.click("button", label)

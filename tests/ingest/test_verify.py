@@ -37,7 +37,7 @@ def test_a_snapshot_as_it_was_published_holds(store):
     assert not any(one.skipped for one in found.values())
     assert not any(one.differences for one in found.values()), found
     assert found["activations"].rows > 100
-    assert found["evaluation"].rows == 2
+    assert found["evaluation"].rows == 3  # two SAEs, and both at once
 
 
 CHANGES = [
@@ -54,6 +54,7 @@ CHANGES = [
     ("feature_head", "dfa_mean", "dfa_mean + 0.01", "dfa_share > 0", "counts"),
     ("neighbour", "cosine", "cosine - 0.02", "true", "cosines"),
     ("sae", "fvu", "fvu + 0.01", "true", "evaluation"),
+    ("joint_evaluation", "ce_sae", "ce_sae + 0.01", "true", "evaluation"),
 ]
 """Table, column, its wrong value, which rows may be taken, and the check that must find it."""
 
@@ -66,7 +67,7 @@ def tampered(store, folder, changes):
         for number, (table, column, value, where, _) in enumerate(changes):
             con.execute(f"CREATE TABLE IF NOT EXISTS {table} AS FROM '{copy}/{table}.parquet'")
             row = f"(SELECT rowid FROM {table} WHERE {where} ORDER BY rowid LIMIT 1 OFFSET "
-            row += f"{number if table != 'sae' else 0})"
+            row += f"{0 if table in ('sae', 'joint_evaluation') else number})"
             con.execute(f"UPDATE {table} SET {column} = {value} WHERE rowid = {row}")
         for table in {change[0] for change in changes}:
             con.execute(f"COPY {table} TO '{copy}/{table}.parquet'")

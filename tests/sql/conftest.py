@@ -31,6 +31,15 @@ INSERT INTO head_metric (model, layer, head, metric, condition, value, low, high
   ('toy', 1, 0, 'previous_token', 'corpus', 0.125, 0.0625, 0.25, 100, 'run-1')
 """
 STUDIES = """
+INSERT INTO prefix_head (model, layer, head, class, one, long, run) VALUES
+  ('toy', 0, 1, 'long-prefix', 0.125, 0.5, 'run-1'), ('toy', 0, 0, 'none', 0, 0, 'run-1');
+INSERT INTO ioi_feature (model, sae_id, feature, place, how, names, fired, head, head_share, value,
+  low, high, n, run) VALUES
+  ('toy', 'toy/0-t', 1, 'S2', 'zero', 'both', 0.5, 0, 0.75, -0.5, -0.75, -0.25, 8, 'run-1'),
+  ('toy', 'toy/0-t', 1, 'S2', 'zero', 'ABBA', 1, 0, 0.75, -1, -1.5, -0.5, 4, 'run-1'),
+  ('toy', 'toy/0-t', 1, 'S2', 'zero', 'BABA', 0, 0, 0.75, 0, 0, 0, 4, 'run-1'),
+  ('toy', 'toy/0-t', 0, 'end', 'zero', 'both', 1, 1, 1, 2, 1, 3, 8, 'run-1'),
+  ('toy', 'toy/0-t', 0, 'end', 'mean', 'both', 1, 1, 1, 1, 1, 1, 8, 'run-1');
 INSERT INTO head_composition VALUES
   ('toy', 0, 1, 1, 0, 'k', 0.5, 'run-1'), ('toy', 0, 0, 1, 0, 'k', 0.25, 'run-1'),
   ('toy', 0, 1, 1, 0, 'v', 0.75, 'run-1');

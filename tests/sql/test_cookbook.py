@@ -137,6 +137,23 @@ ANSWERS = [
         "rank target sentence title",
         [(0, "toy/1-t/4", "both heads", "end of sentence “.”")],
     ),
+    (
+        "features_by_prefix_class",
+        {"each": 1},
+        "layer head one long id dfa_share",
+        [(0, 1, 0.125, 0.5, "toy/0-t/0", pytest.approx(0.95))],
+    ),
+    ("features_by_prefix_class", {"class": "short-prefix"}, "id", []),
+    (
+        "features_of_ioi",
+        {},
+        "id place value abba baba fired head",
+        [
+            ("toy/0-t/0", "end", 2.0, None, None, 1.0, 1),
+            ("toy/0-t/1", "S2", -0.5, -1.0, 0.0, 0.5, 0),
+        ],
+    ),
+    ("features_of_ioi", {"place": "S2", "how": "mean"}, "id", []),
     ("exactness", {}, "sae features largest_residual", [("toy/0-t", 5, pytest.approx(1e-6))]),
 ]
 

@@ -81,6 +81,9 @@ def test_precision_follows_from_recall_alarms_and_density():
     value, interval = precision_of(rate_of(8, 10), rate_of(2, 10), 0.01)
     assert value == pytest.approx(0.008 / (0.008 + 0.198))
     assert interval.low < value < interval.high
+    value, interval = precision_of(rate_of(8, 10), rate_of(0, 10), 0.01)
+    assert value is None, "one cannot be sure after ten places"
+    assert (interval.low, interval.high) == (pytest.approx(0.0174, abs=1e-3), 1.0)
     assert precision_of(rate_of(0, 10), rate_of(0, 10), 0.01) == (None, None)
     assert precision_of(rate_of(5, 10), rate_of(0, 0), 0.01) == (None, None)
 

@@ -185,7 +185,7 @@ def test_the_whole_study_finds_the_planted_circuit(words, tmp_path):
     job = a_job(tmp_path, corpus={"name": some_prompts(tmp_path, words)}, sae={"layers": [1, 2]})
     store = tmp_path / "store"
     publish(store, [run_job(job, store).path])
-    changes = ["prompts=14", "tested=6", "head_prompts=6", "features=2", "heads=3"]
+    changes = ["prompts=14", "tested=6", "head_prompts=6", "features=2", "heads=4", "placed=3"]
     publish(store, [run_study("ioi", STUDIES["ioi"], store, changes=changes).path])
     with Atlas.open(store) as atlas:
         page = atlas.study("ioi", limit=5000)
@@ -204,6 +204,10 @@ def test_the_whole_study_finds_the_planted_circuit(words, tmp_path):
         (1, 0, "end"),
         (2, 0, "end"),
     }
+    estimates = [
+        row for row in found["ioi_head"] if (row["how"], row["names"]) == ("estimate", "both")
+    ]
+    assert len(estimates) == 3 * 2, "every head has one"
     kept = {
         row["corruption"]: row["kept_clean"] for row in found["ioi_noise"] if row["names"] == "both"
     }

@@ -52,3 +52,14 @@ def own(tmp_path) -> Path:
     """A store of the test's own."""
     publish(tmp_path / "store", [a_bundle(tmp_path / "bundle").path])
     return tmp_path / "store"
+
+
+@pytest.fixture(scope="session")
+def mined(tmp_path_factory) -> Path:
+    """A store made by a whole job on a tiny real model; nobody writes notes here."""
+    from ingest.job import run_job
+    from tests.ingest.jobs import a_job
+
+    folder = tmp_path_factory.mktemp("mined")
+    publish(folder / "store", [run_job(a_job(folder), folder / "store").path])
+    return folder / "store"

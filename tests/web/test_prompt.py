@@ -2,24 +2,11 @@
 
 import json
 
-import pytest
-
 from atlas.api import Atlas
-from atlas.store.publish import publish
-from ingest.job import run_job
-from tests.ingest.jobs import a_job
 from tests.web.conftest import component, page, seen
 from tests.web.test_pages import links
 
 TEXT = "the cat sat on the mat"
-
-
-@pytest.fixture(scope="module")
-def mined(tmp_path_factory):
-    """A store made by a whole job."""
-    folder = tmp_path_factory.mktemp("mined")
-    publish(folder / "store", [run_job(a_job(folder), folder / "store").path])
-    return folder / "store"
 
 
 def test_what_fires_leads_to_what_made_it_fire(mined):

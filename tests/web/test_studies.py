@@ -1,32 +1,31 @@
 """Pages of studies, and what studies left on the pages of heads and features."""
 
 import json
+import shutil
 
 import pytest
 
 from app.web.widgets.reproduce import job_toml
 from atlas.api import Atlas
 from atlas.store.publish import publish
-from ingest.job import run_job
 from ingest.studies.names import STUDIES
 from ingest.studies.study import run_study
-from tests.ingest.jobs import a_job
 from tests.web.conftest import component, page, seen
 from tests.web.test_pages import links
 
 SETTINGS = {
     "heads": ["tokens=300", "sequences=6", "repeat_tokens=8", "ablate_contexts=2"],
     "families": ["tokens=600"],
+    "roles": [],
     "prefix": ["tokens=400", "sequences=6", "events=2", "breaks=4"],
 }
 
 
 @pytest.fixture(scope="module")
-def studied(tmp_path_factory):
-    """A tiny job's atlas on which three studies were run."""
-    folder = tmp_path_factory.mktemp("studied")
-    store = folder / "store"
-    publish(store, [run_job(a_job(folder), store).path])
+def studied(mined, tmp_path_factory):
+    """That atlas with every study run on it."""
+    store = tmp_path_factory.mktemp("studied") / "store"
+    shutil.copytree(mined, store)
     for name, changes in SETTINGS.items():
         publish(store, [run_study(name, STUDIES[name], store, changes=changes).path])
     return store
@@ -72,6 +71,16 @@ def test_the_families_of_a_feature_stand_with_their_evidence(studied):
     html = seen(page(studied, "feature", id=name))
     assert "held-out firings explained" in html
     assert claims[0].family.replace("_", " ") in html
+
+
+def test_the_roles_of_a_head_by_its_features_stand_with_their_evidence(studied):
+    test = page(studied, "head", id="tiny/L0H1")
+    html = seen(test)
+    for words in ("Roles by its features", "clusters, the largest with", "by chance", "cohesion"):
+        assert words in html, words
+    (first, *_) = Atlas.open(studied).head_studies("tiny/L0H1").roles
+    assert first.evidence[0].split(":")[0] in html.replace("&#39;", "'")
+    assert f"feature?id={first.features[0]}" in "".join(links(test))
 
 
 def test_a_head_that_is_not_there_has_no_studies(studied):

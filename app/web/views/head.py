@@ -10,6 +10,7 @@ from app.web.widgets import here
 from app.web.widgets.bars import bar, spread
 from app.web.widgets.claims import show_claims
 from app.web.widgets.frame import NO_METRICS, empty
+from app.web.widgets.head_roles import roles
 from app.web.widgets.head_studies import effects, looks, partners
 from app.web.widgets.hits import title
 from app.web.widgets.html import a, a_id, html, join, show
@@ -60,7 +61,12 @@ def render(atlas: Atlas) -> None:
         looks(head.id, studied, snapshot),
     )
     name = show_claims(atlas, head)
-    show(effects(studied, snapshot), _features(place, head, snapshot), partners(studied, snapshot))
+    show(
+        roles(atlas, studied),
+        effects(studied, snapshot),
+        _features(place, head, snapshot),
+        partners(studied, snapshot),
+    )
     show_notes(atlas, head.id, name)
 
 

@@ -9,7 +9,13 @@ from app.web.widgets.results import ranged
 from app.web.widgets.table import Column, table
 from app.web.widgets.text import count, exact, fixed, percent, sig, visible
 from atlas.ids import HeadId
-from atlas.study_types import DistanceShare, HeadLook, HeadStudies, HeadToken, Partner
+from atlas.study_types import (
+    DistanceShare,
+    HeadLook,
+    HeadStudies,
+    HeadToken,
+    Partner,
+)
 
 _AROUND, _LOOKS = 8, 9
 _READS = {"q": "queries", "k": "keys", "v": "values"}

@@ -53,6 +53,11 @@ async def chat(request: Request) -> Response:
         await asyncio.sleep(5)
     if behaviour in FAILURES:
         return FAILURES[behaviour]()
+    if behaviour == "reasons" and "temperature" in body:
+        PLAN.appendleft("reasons")  # until it is asked in the way of reasoning models
+        if "max_tokens" in body:
+            return error(400, "'max_tokens' is not supported, use 'max_completion_tokens'")
+        return error(400, "'temperature' does not support 0.0 with this model")
     if behaviour == "no format" and "response_format" in body:
         PLAN.appendleft("no format")  # until it is asked without
         return error(400, "response_format is not supported")
@@ -78,7 +83,7 @@ def completion(behaviour: str, body: dict[str, Any]) -> dict[str, Any]:
     choice: dict[str, Any] = {
         "index": 0,
         "message": message,
-        "finish_reason": "length" if behaviour == "cut" else "stop",
+        "finish_reason": "length" if behaviour == "cut" or body.get("max_tokens") == 1 else "stop",
     }
     if body.get("logprobs") and behaviour != "no logprobs":
         choice["logprobs"] = {"content": [logprobs(behaviour, text)]}
@@ -163,6 +168,8 @@ async def embeddings(request: Request) -> Response:
         for n, text in enumerate(texts)
     ]
     usage = {"prompt_tokens": 1, "total_tokens": 1}
+    if behaviour == "per token":
+        rows = [{**row, "embedding": [row["embedding"], [0.0] * 16]} for row in rows]
     rows.reverse()  # the order is said by `index` alone
     return JSONResponse({"object": "list", "data": rows, "model": body["model"], "usage": usage})
 

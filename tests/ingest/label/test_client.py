@@ -9,9 +9,10 @@ import pytest
 
 from atlas.errors import ConfigError, LabelError
 from ingest.label.budget import Purse, Spent
-from ingest.label.client import Ask, Client, Failed
+from ingest.label.client import Client, Failed
 from ingest.label.count import SAFETY, TokenCounter
 from ingest.label.journal import FILE, Journal
+from ingest.label.manner import Ask
 from ingest.label.replies import Explanation, Verdict, read, schema_of
 from ingest.label.settings import Budget, Endpoint, make_settings
 from ingest.label.waiting import exhausted_for, seconds_of, told_wait
@@ -128,6 +129,15 @@ def test_a_server_without_forms_is_asked_without(asking, endpoint):
         one["body"].get("response_format", {}).get("type") for one in endpoint.seen()["requests"]
     ]
     assert forms == ["json_schema", "json_object", None]
+
+
+def test_a_model_that_takes_no_temperature_is_asked_its_own_way(asking, endpoint):
+    endpoint.plan("reasons")
+    found = asking(number(1), number(2))
+    assert [one.text[:7] for one in found] == ['{"when"'] * 2
+    last = endpoint.seen()["requests"][-1]["body"]
+    assert last["max_completion_tokens"] == 50
+    assert endpoint.seen()["counts"]["chat"] == 4  # what was learnt holds
 
 
 @pytest.mark.parametrize("behaviour", ["wrong json", "extra", "empty"])

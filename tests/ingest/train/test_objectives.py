@@ -105,3 +105,11 @@ def test_relu_starts_apart_on_raw_z_with_unit_decoder_rows():
 def test_a_setting_that_would_do_nothing_is_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         make_job({"sae": {"layers": [0], "d_sae": 64, "k": 2, **changes}})
+
+
+def test_a_setting_of_training_that_would_do_nothing_is_refused():
+    relu = {"layers": [0], "objective": "relu"}
+    with pytest.raises(ConfigError, match=r"train\.aux has no effect with objective 'relu'"):
+        make_job({"sae": relu, "train": {"aux": 0.5}})
+    with pytest.raises(ConfigError, match=r"train\.resample has no effect with .*'batchtopk'"):
+        make_job({"sae": {"layers": [0]}, "train": {"resample": {"every": 20_000}}})

@@ -1,0 +1,210 @@
+"""Mining one whole SAE, here and with SAEDashboard, on the same model, SAE and tokens.
+
+    python -m tests.benchmarks.mining prepare FOLDER      # model, SAE and tokens, once
+    python -m tests.benchmarks.mining ours FOLDER
+    OTHER/python -P tests/benchmarks/mining.py peer FOLDER   # where `sae-dashboard` is installed
+
+SAEDashboard needs an older TransformerLens, so it has an environment of its own. It computes, for
+128 features at a time, over all tokens: activations, histograms, top and quantile sequences, logit
+effects, correlations within the 128, and with --dfa the attribution of one destination per prompt
+over source positions. Here one pass computes for all features: firing counts with intervals,
+histograms, the DFA of every head at every firing, top, interval, random, decile and near-miss
+examples; then, for the kept examples, exact DFA by head and source; logit effects, nearest
+directions, counted co-firing, labels by rule, head metrics; and writes the tables. The peer's time
+for a whole SAE is that of the batches it did times the number of batches; this is stated.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+LAYER, D_SAE, LENGTH, FIRES = 8, 2304, 128, 16
+"""Layer, features, tokens per context and features that fire per token."""
+
+
+def main() -> None:
+    """Do one of the three."""
+    ask = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    ask.add_argument("what", choices=("prepare", "ours", "peer"))
+    ask.add_argument("folder", type=Path)
+    ask.add_argument("--contexts", type=int, default=128)
+    ask.add_argument("--batches", type=int, default=1, help="of 128 features, for the peer")
+    ask.add_argument("--dfa", action="store_true", help="have the peer attribute too")
+    ask.add_argument("--threads", type=int, default=os.cpu_count())
+    setting = ask.parse_args()
+    torch.set_num_threads(setting.threads)
+    if setting.what == "prepare":
+        prepare(setting.folder, setting.contexts)
+    elif setting.what == "ours":
+        ours(setting.folder)
+    else:
+        peer(setting.folder, setting.batches, setting.dfa)
+
+
+def prepare(folder: Path, contexts: int) -> None:
+    """Leave the model, a random SAE with the given L0, and token ids in a folder."""
+    from safetensors.torch import save_file
+
+    from atlas.model import load
+    from atlas.model.fetch import locate
+    from ingest.config import CorpusPart
+    from ingest.corpus import build, read
+
+    model = load("smollm2-135m", device="cpu", dtype="float32")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(locate("smollm2-135m"), folder / "model", dirs_exist_ok=True)
+    part = CorpusPart(context_length=LENGTH, min_tokens=LENGTH)
+    corpus = build(read(part), model.tokenise_many, part, 1, (LENGTH, contexts * LENGTH, LENGTH))
+    tokens = torch.from_numpy(corpus.mine.tokens[:contexts]).long()
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(D_SAE, model.d_in, generator=generator)
+    w = torch.nn.functional.normalize(rows, dim=1)
+    z = model.z(tokens[:8], [LAYER])[LAYER].flatten(2)[:, 1:].flatten(0, 1)
+    threshold = (z @ w.T).quantile(1 - FIRES / D_SAE, dim=0).clamp(min=1e-6)
+    tensors = {"w": w.contiguous(), "threshold": threshold, "tokens": tokens}
+    save_file(tensors, folder / "mining.safetensors")
+    print(f"{len(tokens)} contexts of {LENGTH} tokens, {D_SAE} features, in {folder}")
+
+
+def ours(folder: Path) -> None:
+    """Mine the whole SAE and write its tables."""
+    import tempfile
+
+    import numpy as np
+
+    from atlas.lens.sae import Sae
+    from atlas.model import load
+    from atlas.progress import Reporter
+    from ingest.config import EnginePart, make_job
+    from ingest.corpus import Contexts, Corpus
+    from ingest.engine import open_engine
+    from ingest.mine.evidence import write_evidence
+    from ingest.mine.passes import Mining
+
+    found = _tensors(folder)
+    model = load("smollm2-135m", device="cpu", dtype="float32")
+    tokens = found["tokens"].int().numpy()
+    zeros = np.zeros(len(tokens), np.int32)
+    contexts = Contexts(tokens, np.full(len(tokens), LENGTH, np.int32), zeros, zeros)
+    corpus = Corpus(contexts, contexts, contexts, ["text"], ["builtin"], "")
+    zero = torch.zeros(D_SAE)
+    sae = Sae(found["w"], zero, found["w"], torch.zeros(model.d_in), found["threshold"])
+    job = make_job({"sae": {"layers": (LAYER,), "d_sae": D_SAE}, "mine": {"tokens": tokens.size}})
+    mining = Mining(
+        job, model, lambda: model, {LAYER: sae}, torch.tensor([torch.inf]), corpus,
+        {LAYER: f"smollm2-135m/{LAYER}-random"}, "",
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as out, open_engine(EnginePart()) as engine:
+        place = Path(out)
+        (place / "work").mkdir()
+        stages: list[tuple[str, float]] = []
+
+        def listen(now: Any) -> None:
+            if not stages or stages[-1][0] != now.stage:
+                stages.append((now.stage, time.monotonic()))
+
+        begun = time.monotonic()
+        write_evidence(mining, place, "run", Reporter(place, "run", listen, time.monotonic), engine)
+        seconds = time.monotonic() - begun
+    print(_machine("feature-atlas", ("torch", "transformer-lens")))
+    print(f"{D_SAE} features on {tokens.size:,} tokens: {seconds:.1f} s, "
+          f"{D_SAE / seconds:.1f} features/s")  # fmt: skip
+    ends = [at for _, at in stages[1:]] + [begun + seconds]
+    print(
+        ", ".join(f"{name} {end - at:.1f} s" for (name, at), end in zip(stages, ends, strict=True))
+    )
+
+
+def peer(folder: Path, batches: int, dfa: bool) -> None:
+    """Have SAEDashboard do some batches of 128 features."""
+    from sae_dashboard.sae_vis_data import SaeVisConfig
+    from sae_dashboard.sae_vis_runner import SaeVisRunner
+
+    found = _tensors(folder)
+    model, sae = _peer_model(folder / "model"), _peer_sae(found)
+    features = list(range(128 * batches))
+    config = SaeVisConfig(
+        hook_point=f"blocks.{LAYER}.attn.hook_z",
+        features=features,
+        minibatch_size_features=128,
+        minibatch_size_tokens=16,
+        use_dfa=dfa,
+        device="cpu",
+    )
+    begun = time.monotonic()
+    SaeVisRunner(config).run(encoder=sae, model=model, tokens=found["tokens"])
+    seconds = time.monotonic() - begun
+    whole = seconds * D_SAE / len(features)
+    print(_machine("SAEDashboard", ("sae-dashboard", "sae-lens", "transformer-lens", "torch")))
+    print(
+        f"{len(features)} features on {found['tokens'].numel():,} tokens, "
+        f"{'with' if dfa else 'without'} DFA: {seconds:.1f} s, {len(features) / seconds:.2f} "
+        f"features/s; {D_SAE} features by that rate: {whole:.0f} s"
+    )
+
+
+def _peer_model(folder: Path) -> Any:
+    from sae_lens import HookedSAETransformer
+    from transformer_lens import HookedTransformerConfig
+    from transformer_lens.pretrained.weight_conversions import convert_llama_weights
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    raw = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32)
+    own = raw.config
+    config = HookedTransformerConfig(
+        n_layers=own.num_hidden_layers, d_model=own.hidden_size, n_ctx=2048,
+        d_head=own.hidden_size // own.num_attention_heads, n_heads=own.num_attention_heads,
+        d_mlp=own.intermediate_size, d_vocab=own.vocab_size, act_fn="silu",
+        normalization_type="RMS", positional_embedding_type="rotary", rotary_base=100_000,
+        rotary_dim=64, rotary_adjacent_pairs=False, final_rms=True, gated_mlp=True,
+        n_key_value_heads=own.num_key_value_heads, eps=own.rms_norm_eps, device="cpu",
+        original_architecture="LlamaForCausalLM",
+    )  # fmt: skip
+    model = HookedSAETransformer(config, tokenizer=AutoTokenizer.from_pretrained(folder))
+    model.load_state_dict(convert_llama_weights(raw, config), strict=False)
+    return model.eval()
+
+
+def _peer_sae(found: dict[str, torch.Tensor]) -> Any:
+    from sae_lens import JumpReLUSAE, JumpReLUSAEConfig
+
+    d_sae, d_in = found["w"].shape
+    config = JumpReLUSAEConfig(
+        d_in=d_in, d_sae=d_sae, dtype="float32", device="cpu", apply_b_dec_to_input=False,
+        reshape_activations="hook_z",
+    )  # fmt: skip
+    config.metadata.hook_name = f"blocks.{LAYER}.attn.hook_z"
+    sae = JumpReLUSAE(config)
+    with torch.no_grad():
+        sae.W_enc.copy_(found["w"].T)
+        sae.W_dec.copy_(found["w"])
+        sae.threshold.copy_(found["threshold"])
+    return sae
+
+
+def _tensors(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(folder / "mining.safetensors"))
+
+
+def _machine(what: str, libraries: tuple[str, ...]) -> str:
+    told = ", ".join(f"{name} {version(name)}" for name in libraries)
+    return (
+        f"{what}: {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
+        f"{torch.get_num_threads()} threads; Python {sys.version.split()[0]}, {told}"
+    )
+
+
+if __name__ == "__main__":
+    main()
