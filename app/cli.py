@@ -254,7 +254,7 @@ def show(
 
 
 def _studied(atlas: "Atlas", head: "HeadId") -> "tuple[HeadStudies, HeadRoles, HeadComposition]":
-    return atlas.head_studies(head), atlas.head_roles(head), atlas.composition(head)
+    return atlas.head_studies(head), atlas.machine_roles(head), atlas.composition(head)
 
 
 @cli.command()

@@ -366,7 +366,7 @@ class Atlas:
         """Everything about one head, with its `limit` strongest features."""
         return people.titled_head(self.written, heads.head(self.evidence, name, limit, by))
 
-    def head_roles(self, name: str | HeadId) -> HeadRoles:
+    def machine_roles(self, name: str | HeadId) -> HeadRoles:
         """What machines claim a head does, by its features, and whether that is one thing."""
         return head_roles.head_roles(self.evidence, name)
 

@@ -230,7 +230,7 @@ class Client:
         wanted = parse_feature(name) if isinstance(name, str) else name
         return self._get(tuple[FamilyClaim, ...], f"/features/{wanted}/families")
 
-    def head_roles(self, name: str | HeadId) -> HeadRoles:
+    def machine_roles(self, name: str | HeadId) -> HeadRoles:
         """What machines claim a head does, by its features, and whether that is one thing."""
         return self._get(HeadRoles, f"/heads/{_head(name)}/roles")
 

@@ -218,7 +218,7 @@ def head_roles(
     asked: OfEvidence,
 ) -> Response:
     """What machines claim a head does, by its features, and whether that is one thing."""
-    return asked.answer(asked.atlas.head_roles(f"{model}/{head}"))
+    return asked.answer(asked.atlas.machine_roles(f"{model}/{head}"))
 
 
 @router.get("/heads/{model}/{head}/composition", responses=answers(head_types.HeadComposition))

@@ -32,7 +32,7 @@ DIRECTION, WORDS, FAMILY = 0.5, 0.25, 0.25
 JOIN = 0.4
 """Mean content similarity to a cluster's members from which a feature joins it."""
 DRAWS = 200
-"""Draws of every null and every bootstrap."""
+"""Draws of every null and every interval."""
 
 
 class Traits(NamedTuple):
@@ -142,20 +142,27 @@ class Needed(NamedTuple):
     """How many clusters carry a share of a head's mass; None where they do not reach it."""
 
     clusters: int | None
-    low: int | None  # 95 % bootstrap interval over the features
+    low: int | None  # 95 % interval: firings counted again, as Poisson draws
     high: int | None
 
 
-def needed(number: Indices, mass: Numbers, total: float, share: float,
-           rng: np.random.Generator) -> Needed:  # fmt: skip
+def needed(
+    number: Indices,
+    mass: Numbers,
+    firings: Indices,
+    total: float,
+    share: float,
+    rng: np.random.Generator,
+) -> Needed:
     """Clusters, largest first, that carry `share` of `total`.
 
     Args:
         number: `[feature]`, cluster of each.
-        mass: `[feature]`.
+        mass: `[feature]`, proportional to its firings.
+        firings: `[feature]`, what its mass was counted on.
         total: mass of these features and of those that were not clustered.
         share: 0 to 1.
-        rng: draws the bootstrap: features with replacement, clusters as they are.
+        rng: draws the firings again.
     """
 
     def count(weights: Numbers, whole: float) -> int | None:
@@ -166,10 +173,9 @@ def needed(number: Indices, mass: Numbers, total: float, share: float,
     found = count(mass, total)
     if found is None:
         return Needed(None, None, None)
-    rest, n = total - mass.sum(), len(mass)
-    drawn = []
+    rest, drawn = total - mass.sum(), []
     for _ in range(DRAWS):
-        weights = mass * rng.multinomial(n, np.full(n, 1 / n))
+        weights = mass * rng.poisson(firings) / np.maximum(firings, 1)
         one = count(weights, weights.sum() + rest)
         drawn += [] if one is None else [one]
     low, high = (int(x) for x in np.quantile(drawn or [found], (0.025, 0.975)).round())

@@ -234,7 +234,9 @@ class _Head:
         sums = np.bincount(number, mass[order])
         row |= {"largest": float(sums.max(initial=0.0) / max(mass.sum(), 1e-30))}
         for share in MASSES:
-            found = rules.needed(number, mass[order], float(mass.sum()), share, self._rng)
+            found = rules.needed(
+                number, mass[order], live.firings[order], float(mass.sum()), share, self._rng
+            )
             name = f"need_{round(100 * share)}"
             row |= {name: found.clusters, f"{name}_low": found.low, f"{name}_high": found.high}
         row |= dict.fromkeys(("one_thing", "mostly_one", "cohesion", "cohesion_low",

@@ -56,7 +56,7 @@ COMMENT ON COLUMN head_polysemanticity.null_mean IS 'Mean cohesion with shares s
 COMMENT ON COLUMN head_polysemanticity.null_high IS '95th percentile of that';
 COMMENT ON COLUMN head_polysemanticity.p IS 'Share of these draws that are at least as cohesive';
 COMMENT ON COLUMN head_polysemanticity.need_50 IS 'Clusters that carry 50 % of the head''s mass, largest first; only for mass, NULL where the clustered features do not reach it';
-COMMENT ON COLUMN head_polysemanticity.need_50_low IS 'Lower end of its 95 % bootstrap interval over features';
+COMMENT ON COLUMN head_polysemanticity.need_50_low IS 'Lower end of its 95 % interval, the firings of every feature drawn again as Poisson counts';
 COMMENT ON COLUMN head_polysemanticity.need_50_high IS 'Upper end of it';
 COMMENT ON COLUMN head_polysemanticity.need_80 IS 'The same for 80 %';
 COMMENT ON COLUMN head_polysemanticity.need_80_low IS 'Lower end of its interval';

@@ -31,7 +31,7 @@ SAME = [
         lambda atlas: atlas.compare_heads("toy/L1H0", "toy/L1H1"),
     ),
     ("/studies", lambda atlas: atlas.studies()),
-    ("/heads/toy/L1H1/roles", lambda atlas: atlas.head_roles("toy/L1H1")),
+    ("/heads/toy/L1H1/roles", lambda atlas: atlas.machine_roles("toy/L1H1")),
     ("/heads/toy/L1H1/studies", lambda atlas: atlas.head_studies("toy/L1H1")),
     ("/features/toy/1-t/0/families", lambda atlas: atlas.families("toy/1-t/0")),
     ("/heads/toy/L1H1/composition", lambda atlas: atlas.composition("toy/L1H1")),

@@ -68,8 +68,8 @@ def a_snapshot(folder: Path) -> Snapshot:
             evidence.execute(f"INSERT INTO {table} BY NAME FROM rows")
         evidence.execute(TITLES)
         evidence.execute(METRICS)
-        evidence.execute(SCORES)
         evidence.execute(STUDIES)
+        evidence.execute(SCORES)
         evidence.execute("CHECKPOINT")
     return Snapshot(1, path, 1, datetime(2026, 1, 2, tzinfo=UTC))
 

@@ -58,12 +58,26 @@ def test_a_cohesive_head_stands_out_from_shuffled_shares_and_a_mixed_one_does_no
 
 def test_clusters_needed_are_counted_from_the_largest_and_told_when_they_do_not_reach():
     number, mass = np.array([0, 0, 1, 2]), np.array([3.0, 2.0, 3.0, 2.0])
+    firings = np.full(4, 50)
+
+    def needed(total, share):
+        return rules.needed(number, mass, firings, total, share, np.random.default_rng(0))
+
+    assert needed(10.0, 0.5).clusters == 1
+    assert needed(10.0, 0.8).clusters == 2
+    assert needed(10.0, 0.95) == (3, 3, 3)
+    assert needed(20.0, 0.8).clusters is None
+
+
+def test_the_interval_of_clusters_needed_is_wide_for_few_firings_and_holds_the_count():
     rng = np.random.default_rng(0)
-    assert rules.needed(number, mass, 10.0, 0.5, rng).clusters == 1
-    assert rules.needed(number, mass, 10.0, 0.8, rng).clusters == 2
-    most = rules.needed(number, mass, 10.0, 0.95, rng)
-    assert (most.clusters, most.low <= 3 <= most.high) == (3, True)
-    assert rules.needed(number, mass, 20.0, 0.8, rng).clusters is None
+    firings = rng.integers(1, 30, 200)
+    mass, number = firings * rng.random(200), np.arange(200)
+    few = rules.needed(number, mass, firings, float(mass.sum()), 0.8, rng)
+    many = rules.needed(number, mass, firings * 1000, float(mass.sum()), 0.8, rng)
+    assert few.high - few.low > many.high - many.low
+    assert many.low <= many.clusters <= many.high
+    assert few.low - 10 <= few.clusters <= few.high + 10
 
 
 def test_every_family_has_a_role_of_the_vocabulary_of_people():
@@ -132,7 +146,7 @@ def test_the_api_says_what_the_atlas_says_of_a_studied_head(known):
     with Atlas.open(known[0]) as atlas:
         client = TestClient(make_app(atlas), "http://localhost")
         for kind, address, found in (
-            (HeadRoles, "heads/planted/L0H0/roles", atlas.head_roles("planted/L0H0")),
+            (HeadRoles, "heads/planted/L0H0/roles", atlas.machine_roles("planted/L0H0")),
             (HeadStudies, "heads/planted/L0H0/studies", atlas.head_studies("planted/L0H0")),
             (
                 HeadComposition,
@@ -146,7 +160,7 @@ def test_the_api_says_what_the_atlas_says_of_a_studied_head(known):
             ),
         ):
             assert wire.read(kind, client.get(f"/{address}").json()) == found
-        roles = atlas.head_roles("planted/L0H0")
+        roles = atlas.machine_roles("planted/L0H0")
         studied = atlas.head_studies("planted/L0H0")
     assert {one.role for one in roles.roles if one.by == "measured"} >= {"previous_token"}
     assert sum(one.share for one in studied.distances) == pytest.approx(1, abs=1e-4)
