@@ -80,7 +80,7 @@ def main(store: Path) -> None:
         "heads": lambda _: (
             atlas.heads(saes[0].id.model),
             atlas.head_metrics(saes[0].id.model),
-            atlas.head_roles(saes[0].id.model),
+            atlas.roles_of_heads(saes[0].id.model),
         ),
         "review": lambda _: (atlas.review_queue(50), atlas.label_methods()),
         "compare": lambda name: atlas.compare(name, names[0]),
