@@ -14,7 +14,11 @@ from rich.console import Console
 from atlas.errors import AtlasError, NotesError, QueryError, StoreError
 
 if TYPE_CHECKING:
+    from atlas.api import Atlas
+    from atlas.head_types import HeadComposition, HeadRoles
+    from atlas.ids import HeadId
     from atlas.store.notes import Notes
+    from atlas.study_types import HeadStudies
 
 HERE = Path("atlas-demo")
 Store = Annotated[Path, typer.Option("--store", help="Folder of the atlas.", envvar="ATLAS_STORE")]
@@ -237,17 +241,20 @@ def show(
     with Atlas.open(store) as atlas:
         thing = terminal.look_up(atlas, id)
         run = atlas.run(thing.run) if isinstance(thing, Sae) else None
-        studied = atlas.head_study(thing.id) if isinstance(thing, Head) else None
-        composed = atlas.composition(thing.id) if isinstance(thing, Head) else None
+        found = _studied(atlas, thing.id) if isinstance(thing, Head) else None
 
     def text() -> None:
         terminal.show_thing(out, thing, examples, kind)
         if run is not None:
             show_joint(out, run)
-        if studied is not None and composed is not None:
-            studies.show_head(out, studied, composed)
+        if found is not None:
+            studies.show_head(out, *found)
 
     _print(thing, as_json, text)
+
+
+def _studied(atlas: "Atlas", head: "HeadId") -> "tuple[HeadStudies, HeadRoles, HeadComposition]":
+    return atlas.head_studies(head), atlas.head_roles(head), atlas.composition(head)
 
 
 @cli.command()

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from atlas.head_types import HeadComposition, HeadStudy, Polysemanticity
-from atlas.study_types import StudyPage, StudyRow, StudyTable
+from atlas.head_types import HeadComposition, HeadRoles, Polysemanticity
+from atlas.study_types import HeadStudies, StudyPage, StudyRow, StudyTable
 
 
 def show_names(console: Console, known: Mapping[str, str], done: tuple[StudyRow, ...]) -> None:
@@ -38,7 +38,9 @@ K = 10
 """Top features whose clusters are shown: the paper's number."""
 
 
-def show_head(console: Console, found: HeadStudy, composed: HeadComposition) -> None:
+def show_head(
+    console: Console, studied: HeadStudies, found: HeadRoles, composed: HeadComposition
+) -> None:
     """What the studies say of a head; nothing where none was run."""
     for role in found.roles:
         if (role.by, role.k) == ("measured", K):
@@ -49,14 +51,14 @@ def show_head(console: Console, found: HeadStudy, composed: HeadComposition) -> 
         if one.k == K or one.by == "mass":
             console.print(_polysemantic(one), markup=False)
     far = ", ".join(
-        f"{'first token' if one.distance_from is None else one.distance_from}: {one.share:.0%}"
-        for one in found.distances
+        f"{'first token' if one.first is None else one.first}: {one.share:.0%}"
+        for one in studied.distances
         if one.share >= 0.05
     )
     if far:
         console.print(f"attends to distance {far}", markup=False)
     for side in ("query", "key"):
-        texts = " ".join(repr(one.text) for one in found.tokens if one.side == side)
+        texts = " ".join(repr(one.text) for one in studied.tokens if one.side == side)
         if texts:
             console.print(f"{side} tokens more than their share: {texts}", markup=False)
     for edges, told in ((composed.earlier, "reads"), (composed.later, "is read by")):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from atlas import compare, people, prompt_search
 from atlas.beside import Beside
 from atlas.errors import ModelError
-from atlas.head_types import HeadComposition, HeadStudy
+from atlas.head_types import HeadComposition, HeadRoles
 from atlas.hypothesis import parse
 from atlas.hypothesis_types import Trial
 from atlas.ids import FeatureId, HeadId, Id, SaeId, candidates
@@ -28,7 +28,7 @@ from atlas.store import (
     export,
     features,
     find,
-    head_studies,
+    head_roles,
     heads,
     labels,
     pairs,
@@ -39,7 +39,7 @@ from atlas.store import (
 )
 from atlas.store.describe import TablePage
 from atlas.store.evidence import Evidence
-from atlas.store.head_studies import EDGES
+from atlas.store.head_roles import EDGES
 from atlas.store.heads import FEATURES
 from atlas.store.notes import Notes
 from atlas.store.reader import Reader, Still, open_store
@@ -366,21 +366,25 @@ class Atlas:
         """Everything about one head, with its `limit` strongest features."""
         return people.titled_head(self.written, heads.head(self.evidence, name, limit, by))
 
+    def head_roles(self, name: str | HeadId) -> HeadRoles:
+        """What machines claim a head does, by its features, and whether that is one thing."""
+        return head_roles.head_roles(self.evidence, name)
+
+    def composition(self, name: str | HeadId, limit: int = EDGES) -> HeadComposition:
+        """The `limit` heads of each kind that compose most with a head, before and after it."""
+        return head_roles.composition(self.evidence, name, limit)
+
     def head_studies(self, name: str | HeadId) -> HeadStudies:
         """What studies left about one head: where it looks, its partners, effects."""
         return studied.head_studies(self.evidence, name)
 
+    def roles_of_heads(self, model: str) -> dict[HeadId, tuple[str, ...]]:
+        """The roles that a study claims for each head of a model."""
+        return studied.roles_of_heads(self.evidence, model)
+
     def families(self, name: str | FeatureId) -> tuple[FamilyClaim, ...]:
         """Families whose rule holds for a feature, with the evidence; its own first."""
         return studied.families(self.evidence, name)
-
-    def head_study(self, name: str | HeadId) -> HeadStudy:
-        """What the studies say of a head: distances, tokens, patterns, roles, polysemanticity."""
-        return head_studies.head_study(self.evidence, name)
-
-    def composition(self, name: str | HeadId, limit: int = EDGES) -> HeadComposition:
-        """The `limit` heads of each kind that compose most with a head, before and after it."""
-        return head_studies.composition(self.evidence, name, limit)
 
     def studies(self) -> tuple[StudyRow, ...]:
         """Every run of a study, newest first."""

@@ -11,7 +11,7 @@ from atlas.client_notes import NotesClient
 from atlas.client_prompt import PromptClient
 from atlas.client_server import Parameters, Server, encoded
 from atlas.errors import NotFound
-from atlas.head_types import HeadComposition, HeadStudy
+from atlas.head_types import HeadComposition, HeadRoles
 from atlas.hypothesis_types import Trial
 from atlas.ids import FeatureId, HeadId, Id, SaeId, is_name, parse_feature, parse_head, parse_sae
 from atlas.label_types import (
@@ -28,7 +28,7 @@ from atlas.store.export import Table
 from atlas.store.recipes import Recipe
 from atlas.store.sql import Parameters as SqlParameters
 from atlas.store.sql_formats import from_arrow
-from atlas.study_types import StudyPage, StudyRow
+from atlas.study_types import FamilyClaim, HeadStudies, StudyPage, StudyRow
 from atlas.types import (
     Bins,
     Context,
@@ -221,15 +221,22 @@ class Client:
         page = self._get(dict[str, Any], f"/heads/{wanted}", _given(limit=limit, by=by))
         return self._server.made(Head, page["head"])
 
-    def head_study(self, name: str | HeadId) -> HeadStudy:
-        """What the studies say of a head: distances, tokens, patterns, roles, polysemanticity."""
-        wanted = parse_head(name) if isinstance(name, str) else name
-        return self._get(HeadStudy, f"/heads/{wanted}/study")
+    def head_studies(self, name: str | HeadId) -> HeadStudies:
+        """What studies left about one head: where it looks, its partners, effects."""
+        return self._get(HeadStudies, f"/heads/{_head(name)}/studies")
+
+    def families(self, name: str | FeatureId) -> tuple[FamilyClaim, ...]:
+        """Families whose rule holds for a feature, with the evidence; its own first."""
+        wanted = parse_feature(name) if isinstance(name, str) else name
+        return self._get(tuple[FamilyClaim, ...], f"/features/{wanted}/families")
+
+    def head_roles(self, name: str | HeadId) -> HeadRoles:
+        """What machines claim a head does, by its features, and whether that is one thing."""
+        return self._get(HeadRoles, f"/heads/{_head(name)}/roles")
 
     def composition(self, name: str | HeadId, limit: int = 5) -> HeadComposition:
         """The `limit` heads of each kind that compose most with a head, before and after it."""
-        wanted = parse_head(name) if isinstance(name, str) else name
-        return self._get(HeadComposition, f"/heads/{wanted}/composition", _given(limit=limit))
+        return self._get(HeadComposition, f"/heads/{_head(name)}/composition", _given(limit=limit))
 
     def studies(self) -> tuple[StudyRow, ...]:
         """Every run of a study, newest first."""
@@ -328,6 +335,10 @@ def _feature(name: str | FeatureId) -> FeatureId:
 
 def _sae(name: str | SaeId) -> SaeId:
     return parse_sae(name) if isinstance(name, str) else name
+
+
+def _head(name: str | HeadId) -> HeadId:
+    return parse_head(name) if isinstance(name, str) else name
 
 
 def _segment(name: str) -> str:

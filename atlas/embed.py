@@ -116,6 +116,12 @@ def open_embedder(given: EmbedSettings | None = None) -> Embedder:
     return _OverHttp(found, client, openai.OpenAIError)
 
 
+def _pooled(values: Any) -> Vectors:
+    """One vector of a text; a model without pooling gives one per token, of which the mean."""
+    found = np.asarray(values, np.float32)
+    return np.asarray(found.mean(0) if found.ndim == 2 else found)
+
+
 class _OverHttp:
     """The embeddings of an OpenAI-compatible endpoint; the client retries and waits as told."""
 
@@ -138,8 +144,8 @@ class _OverHttp:
             reply = self._client.embeddings.create(
                 model=self.model, input=list(texts), encoding_format="float"
             )
-            rows = sorted((one.index, one.embedding) for one in reply.data)
-            found = np.array([row for _, row in rows], np.float32)
+            rows = sorted(reply.data, key=lambda one: one.index)
+            found = np.array([_pooled(one.embedding) for one in rows], np.float32)
         except self._error as error:
             reason = without_key(str(error), self._settings.key)
             raise LabelError(
@@ -148,7 +154,7 @@ class _OverHttp:
             ) from error
         except (ValueError, TypeError, AttributeError) as error:
             raise self._wrong("something else than vectors") from error
-        if [index for index, _ in rows] != list(range(len(texts))) or found.ndim != 2:
+        if [one.index for one in rows] != list(range(len(texts))) or found.ndim != 2:
             raise self._wrong(f"{len(rows)} vectors for {len(texts)} texts")
         lengths = np.linalg.norm(found, axis=1, keepdims=True)
         if not np.isfinite(found).all() or not lengths.all():

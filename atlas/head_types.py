@@ -1,50 +1,9 @@
-"""What the studies say of a head: distances, tokens, sampled patterns, roles, composition."""
+"""What features and weights say of a head: machine roles, polysemanticity, composition."""
 
 from dataclasses import dataclass
 
 from atlas.ids import FeatureId, HeadId, SaeId
 from atlas.types import Interval
-
-
-@dataclass(frozen=True, slots=True)
-class DistanceShare:
-    """How much attention goes to some distances."""
-
-    distance_from: int | None
-    """None for position 0, which no other bin counts."""
-    distance_to: int | None
-    share: float
-    interval: Interval | None
-
-
-@dataclass(frozen=True, slots=True)
-class HeadToken:
-    """A token that gets more of a head's strongest attention than its share of the text."""
-
-    side: str
-    """query (the token that attends) or key (the one attended to)."""
-    token: int
-    text: str
-    share: float
-    base: float
-    """Its share of the positions."""
-    weight: float
-    """Mean attention where it takes part."""
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class HeadPattern:
-    """A sampled destination and its strongest source, position 0 left out."""
-
-    band: int
-    """Number of the equal-width interval of weight, from 0."""
-    ctx: int
-    dst: int
-    src: int
-    weight: float
-    tokens: tuple[str, ...]
-    """Text of every token of the context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +72,10 @@ class Polysemanticity:
 
 
 @dataclass(frozen=True, slots=True)
-class HeadStudy:
-    """What the studies say of one head; empty where they were not run."""
+class HeadRoles:
+    """What the study of roles says of one head; empty where it was not run."""
 
     id: HeadId
-    distances: tuple[DistanceShare, ...]
-    tokens: tuple[HeadToken, ...]
-    patterns: tuple[HeadPattern, ...]
     roles: tuple[MachineRole, ...]
     polysemanticity: tuple[Polysemanticity, ...]
 

@@ -1,7 +1,7 @@
 """What people wrote, laid over the evidence: their words in a search, their titles on features.
 
 The title that is shown is a person's where one wrote one (most agreed with, then newest), else
-the machine's that table `title` gives: scored ones first, by the lower end of their scores.
+the machine's that table `title` gives: those measured to be better than chance first.
 """
 
 from collections.abc import Sequence

@@ -419,3 +419,12 @@ def test_no_text_makes_anything_but_an_answer_or_an_atlas_error(explorer):
         points = torch.randint(0, 0x11000, (12,), generator=generator).tolist()
         with suppress(AtlasError):
             explorer.features("".join(map(chr, points)))
+
+
+def test_a_graph_can_leave_the_first_position_alone(explorer):
+    feature = strongest(explorer)
+    whole = explorer.graph(TEXT, feature, 5, depth=3, top=25)
+    left = explorer.graph(TEXT, feature, 5, depth=3, top=25, skip_start=True)
+    assert any(node.expanded and node.piece.pos == 0 for node in whole.nodes)
+    assert not any(node.expanded and node.piece.pos == 0 for node in left.nodes)
+    assert abs(left.residual) < 1e-3 * max(1.0, abs(left.value))

@@ -194,14 +194,31 @@ def head(
     return asked.answer(HeadPage(found, _notes_on(asked.atlas, found.id)))
 
 
-@router.get("/heads/{model}/{head}/study", responses=answers(head_types.HeadStudy))
-def head_study(
+@router.get("/features/{model}/{sae}/{index}/families",
+            responses=answers(tuple[study_types.FamilyClaim, ...]))  # fmt: skip
+def families(model: str, sae: str, index: str, asked: OfEvidence) -> Response:
+    """Families whose rule holds for a feature, with the evidence; its own first."""
+    return asked.answer(asked.atlas.families(f"{model}/{sae}/{index}"))
+
+
+@router.get("/heads/{model}/{head}/studies", responses=answers(study_types.HeadStudies))
+def head_studies(
     model: str,
     head: Annotated[str, Path(description="Layer and head, such as L5H1.")],
     asked: OfEvidence,
 ) -> Response:
-    """What the studies say of a head: distances, tokens, patterns, roles, polysemanticity."""
-    return asked.answer(asked.atlas.head_study(f"{model}/{head}"))
+    """What studies left about one head: where it looks, its partners, effects."""
+    return asked.answer(asked.atlas.head_studies(f"{model}/{head}"))
+
+
+@router.get("/heads/{model}/{head}/roles", responses=answers(head_types.HeadRoles))
+def head_roles(
+    model: str,
+    head: Annotated[str, Path(description="Layer and head, such as L5H1.")],
+    asked: OfEvidence,
+) -> Response:
+    """What machines claim a head does, by its features, and whether that is one thing."""
+    return asked.answer(asked.atlas.head_roles(f"{model}/{head}"))
 
 
 @router.get("/heads/{model}/{head}/composition", responses=answers(head_types.HeadComposition))

@@ -64,6 +64,8 @@ class AtHeads:
     """What colours the grid and ranks the heads: a count, or `metric:condition`."""
     other: str = "weight_features"
     """What the scatter sets against it."""
+    role: str | None = None
+    """Only heads with this role, claimed by people or by a study."""
 
 
 @dataclass(frozen=True, slots=True)

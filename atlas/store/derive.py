@@ -14,8 +14,9 @@ FROM label l LEFT JOIN scored s ON s.sae = l.sae AND s.feature = l.feature AND s
 WHERE l.side = 'title'
 QUALIFY row_number() OVER (
   PARTITION BY l.sae, l.feature
-  ORDER BY s.low DESC NULLS LAST, l.method = 'llm' DESC, l.support DESC NULLS LAST, l.method,
-    l.model, l.prompt, l.text) = 1
+  ORDER BY CASE WHEN s.low > 0.5 THEN 0 WHEN s.low IS NULL THEN 1 ELSE 2 END,
+    CASE WHEN s.low > 0.5 THEN s.low END DESC, (l.method = 'llm') = (coalesce(s.low, 1) > 0.5) DESC,
+    s.low DESC, l.support DESC NULLS LAST, l.method, l.model, l.prompt, l.text) = 1
 ORDER BY l.sae, l.feature
 """
 _LABEL_EMBEDDING = """

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from atlas.bundle import sha256_file
 from atlas.errors import StoreError
-from atlas.store import search, snapshots
+from atlas.store import search, snapshots, texts
+
+_FOLDERS = (snapshots.SEARCH, texts.FOLDER)
 
 
 def seal(draft: Path) -> None:
@@ -17,7 +19,7 @@ def seal(draft: Path) -> None:
     tantivy opens `.tantivy-meta.lock` for writing even to read, so that one file stays writable.
     """
     found = {path.name for path in draft.iterdir()}
-    if found != {snapshots.DATABASE, snapshots.SEARCH}:
+    if found != {snapshots.DATABASE, *_FOLDERS}:
         raise StoreError(f"the draft holds {', '.join(sorted(found))}", "publish again")
     files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
     sizes = {str(path.relative_to(draft)): path.stat().st_size for path in files}
@@ -28,7 +30,7 @@ def seal(draft: Path) -> None:
         if path.is_file():
             sync(path)
             path.chmod(0o666 if path.name == search.LOCK else 0o444)
-    for path in (draft / snapshots.SEARCH, draft):
+    for path in (*(draft / name for name in _FOLDERS), draft):
         sync(path)
         path.chmod(0o555)
 
@@ -69,7 +71,7 @@ def remove_unused_weights(store: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a draft or a snapshot, sealed or not; nothing happens when it is gone."""
-    for folder in (path, path / snapshots.SEARCH):
+    for folder in (path, *(path / name for name in _FOLDERS)):
         if folder.is_dir():
             folder.chmod(0o755)
     shutil.rmtree(path, ignore_errors=True)

@@ -20,6 +20,7 @@ from atlas.store import rows, snapshots
 from atlas.store import vocab as vocabulary
 from atlas.store.describe import TablePage, describe
 from atlas.store.search import Index
+from atlas.store.texts import FOLDER, Texts
 from atlas.types import Context, FeatureRow, Model, Run, Sae, Snapshot, Stats
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ SELECT f.sae, f.feature, f.bias FROM feature f JOIN (
   USING (sae, feature)
 """
 _WINDOWS = """
-SELECT ctx, tokens, doc, source, start FROM context WHERE ctx IN (SELECT unnest($wanted::INTEGER[]))
+SELECT ctx, doc, source, start FROM context WHERE ctx IN (SELECT unnest($wanted::INTEGER[]))
 """
 
 
@@ -69,6 +70,7 @@ class Evidence:
         self._keeping = threading.Lock()
         self._vocabs: dict[str, vocabulary.Vocab] = {}
         self.index = Index(snapshot.path / snapshots.SEARCH)
+        self.texts = Texts(snapshot.path / FOLDER)
 
     def query(
         self, sql: str, tables: dict[str, Any] | None = None, **values: Any
@@ -120,7 +122,9 @@ class Evidence:
         rows = list(examples)
         found = self.query(_WINDOWS, wanted=sorted({row["ctx"] for row in rows}))
         windows = {row["ctx"]: row for row in found}
-        return [row | windows[row["ctx"]] for row in rows]
+        return [
+            row | windows[row["ctx"]] | {"tokens": self.texts.tokens(row["ctx"])} for row in rows
+        ]
 
     def batches(self, sql: str, rows: int, **values: Any) -> Iterator[pa.RecordBatch]:
         """Rows of a query, so many at a time, read as they are taken. Raises as `query`."""

@@ -15,12 +15,11 @@ import duckdb
 
 from atlas.bundle import WEIGHTS, Bundle, open_bundle, sync_and_rename
 from atlas.errors import BundleError, StoreError
-from atlas.store import derive, disk, load, schema, search, snapshots
+from atlas.store import derive, disk, load, schema, search, snapshots, texts
 from atlas.types import Snapshot
 
 KEEP = 3
 Progress = Callable[[str], None]
-# Which title is shown: one that was scored, by the lower end of its scores; else see table `title`.
 
 
 def _quiet(_: str) -> None:
@@ -132,6 +131,8 @@ def _base(store: Path, progress: Progress) -> int | None:
     for number in snapshots.numbers(store):
         try:
             version = snapshots.version_of(store, number)
+            if snapshots.has_hashes(store, number):
+                snapshots.verify(store, number)  # what is damaged is not to be copied on
         except StoreError as error:
             progress(f"passing over {error}")
             continue
@@ -208,6 +209,7 @@ def _fill(
         con.execute("CHECKPOINT")
         progress("building the search index")
         search.build(con, draft / snapshots.SEARCH)
+        texts.build(con, draft / texts.FOLDER)
     finally:
         with suppress(duckdb.Error):  # closing a database that a full disk made unusable
             con.close()

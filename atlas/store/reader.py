@@ -22,10 +22,10 @@ class Reader:
         self._seen = max(snapshots.numbers(store), default=0)
         self._bad: dict[int, StoreError] = {}
         if pinned is None:
-            snapshot, con, refused = snapshots.open_newest(store)
+            self._evidence = self._open()
         else:
-            (snapshot, con), refused = snapshots.open_named(store, pinned), ()
-        self._evidence = Evidence(store, snapshot, con, refused)
+            snapshot, con = snapshots.open_named(store, pinned)
+            self._evidence = Evidence(store, snapshot, con)
 
     def now(self) -> Evidence:
         """The evidence to answer one request from.
@@ -55,14 +55,24 @@ class Reader:
             self.now()
 
     def _newest(self) -> Evidence:
-        if self._evidence.damage is not None:
-            self._bad[self._evidence.snapshot.number] = self._evidence.damage
-        snapshot, con, refused = snapshots.open_newest(self.store, self._bad)
-        if snapshot.number == self._evidence.snapshot.number:
-            con.close()
-            self._evidence.refused = refused
-            return self._evidence
-        return Evidence(self.store, snapshot, con, refused)
+        served = self._evidence
+        if served.damage is not None:
+            self._bad[served.snapshot.number] = served.damage
+        found = self._open()
+        if found.snapshot.number != served.snapshot.number:
+            return found
+        served.refused = found.refused
+        return served
+
+    def _open(self) -> Evidence:
+        """The newest snapshot that opens whole: database, search index and texts."""
+        while True:
+            snapshot, con, refused = snapshots.open_newest(self.store, self._bad)
+            try:
+                return Evidence(self.store, snapshot, con, refused)
+            except StoreError as error:
+                con.close()
+                self._bad[snapshot.number] = error
 
 
 class Still(Reader):

@@ -75,6 +75,10 @@ FROM head_role h JOIN sae s USING (sae)
 WHERE s.model = $model AND s.layer = $layer AND h.head = $head AND h."by" = 'measured'
 ORDER BY h.k, s.sae, h.rank
 """
+_ROLES_OF_ALL = """
+SELECT DISTINCT s.layer, h.head, h.role FROM head_role h JOIN sae s USING (sae)
+WHERE s.model = $model AND h."by" = 'measured' ORDER BY s.layer, h.head, h.role
+"""
 _EVIDENCE = """
 SELECT e.sae, e.rank, e.k, e.sentence FROM head_role_evidence e JOIN sae s USING (sae)
 WHERE s.model = $model AND s.layer = $layer AND e.head = $head AND e."by" = 'measured'
@@ -144,6 +148,15 @@ def head_studies(evidence: Evidence, name: str | HeadId) -> HeadStudies:
         _roles(evidence, evidence.query(_ROLES, **where), evidence.query(_EVIDENCE, **where)),
         tuple(_polysemantic(evidence, row) for row in evidence.query(_POLYSEMANTIC, **where)),
     )
+
+
+def roles_of_heads(evidence: Evidence, model: str) -> dict[HeadId, tuple[str, ...]]:
+    """The roles that a study claims for each head of a model, by measured share."""
+    found: dict[HeadId, tuple[str, ...]] = {}
+    for row in evidence.query(_ROLES_OF_ALL, model=evidence.model(model).id):
+        name = HeadId(model, row["layer"], row["head"])
+        found[name] = (*found.get(name, ()), row["role"])
+    return found
 
 
 def _roles(

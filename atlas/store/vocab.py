@@ -19,7 +19,10 @@ class Vocab:
 
     def decode(self, tokens: Iterable[int]) -> tuple[str, ...]:
         """Text of every token."""
+        tokens = tokens if isinstance(tokens, list | tuple) else tuple(tokens)
         texts, known = self.texts, len(self.texts)
+        if tokens and min(tokens) >= 0 and max(tokens) < known:  # nearly always, and much quicker
+            return tuple(map(texts.__getitem__, tokens))
         return tuple(texts[t] if 0 <= t < known else _unknown(t) for t in tokens)
 
     def readable(self) -> "Vocab":

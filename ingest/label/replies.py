@@ -72,12 +72,12 @@ async def read(client: Client, ask: Ask, kind: type[A], count: int | None = None
     """
     reply = await client.ask(ask)
     try:
-        return _parsed(reply.text, kind, count)
+        return _parsed(reply.text, kind, count, ask)
     except ValueError as error:
         again = _repair(ask, reply, str(error))
     try:
         repaired = await client.ask(again)
-        return _parsed(repaired.text, kind, count)
+        return _parsed(repaired.text, kind, count, ask)
     except ValueError as error:
         await client.forget(again)
         await client.forget(ask)
@@ -92,7 +92,7 @@ def _repair(ask: Ask, reply: Reply, reason: str) -> Ask:
     return ask._replace(messages=(*ask.messages, ("assistant", reply.text or "…"), *asked))
 
 
-def _parsed(text: str, kind: type[A], count: int | None) -> A:
+def _parsed(text: str, kind: type[A], count: int | None, ask: Ask) -> A:
     """Raises ValueError, saying in a line what is wrong."""
     text = text.strip()
     fenced = _FENCE.match(text)
@@ -104,6 +104,9 @@ def _parsed(text: str, kind: type[A], count: int | None) -> A:
         raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
     if isinstance(found, Verdict) and count is not None and len(found.fires) != count:
         raise ValueError(f"{len(found.fires)} entries for {count} passages")
+    # Small models give the example of the prompt back, which would pass for a label.
+    if isinstance(found, Explanation) and f'"{found.title}"' in ask.messages[0][1]:
+        raise ValueError("it repeats the prompt's own example and explains nothing")
     return found
 
 

@@ -54,7 +54,7 @@ def write_evidence(
     here = Here(mining, folder, reporter, engine)
     state = merged(mining, _pass(here, "count", None))
     chosen = {layer: choose(state[layer], mining.job.mine) for layer in mining.saes}
-    written = directions(mining.model, mining.saes)
+    written = directions(mining.exact(), mining.saes)
     alive = {layer: one.firings > 0 for layer, one in state.items()}
     near = nearest(written, alive, mining.job.mine.neighbours)
     sketches = {layer: one.sketch for layer, one in state.items()}
@@ -145,7 +145,7 @@ def _tables_of(
 ) -> dict[str, pa.Table]:
     name = mining.names[layer]
     shares = head_shares(sae.w_dec, mining.model.info.n_heads).cpu().numpy()
-    logits = logit_effects(mining.model, layer, sae, mining.job.mine.logits)
+    logits = logit_effects(mining.exact(), layer, sae, mining.job.mine.logits)
     bias = sae.b_enc.float().cpu().numpy()
     start = int(mining.job.corpus.bos == "model")
     facts = _facts(mining.corpus, examples, words, start)

@@ -1,7 +1,6 @@
 """What each head is worth: the loss with its z set to its mean, against the untouched model.
 
-Only scored positions are replaced. One forward pass serves all heads up to their layers, and each
-head's own pass starts at its layer.
+Only scored positions are replaced. Each head's own pass starts at its layer.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,37 +12,54 @@ from torch import Tensor
 
 from ingest.studies.study import Arrays, Batch, Study
 
-CONTEXTS = 2
-"""Contexts at a time: a batch is the unit that a stopped study does not lose."""
+CONTEXTS = 4
+"""Contexts at a time."""
 
 
 def costs(study: Study, means: Tensor, contexts: slice) -> Iterator[Arrays]:
     """Losses summed per context, for each batch of some contexts of the study's text.
 
+    What one layer of one batch gives is kept: it is the unit that a stopped study does not lose.
+
     Args:
         study: what to run.
         means: `[layer, head, d_head]`, what takes a head's place.
-        contexts: which contexts.
+        contexts: which contexts; none gives nothing.
 
     Returns:
         Arrays `clean` `[context]`, `ablated` `[layer, head, context]` (both sums, nats) and
         `predicted` `[context]`, the tokens that they are over.
     """
-    return study.each("ablate", partial(_batch, study, means), contexts, CONTEXTS)
+    for batch in study.batches("ablate", contexts, CONTEXTS):
+        layers = [
+            study.keep(
+                f"ablate-{batch.first:07d}-{layer:03d}",
+                partial(_layer, study, means[layer], layer, batch),
+            )["sums"]
+            for layer in range(len(means))
+        ]
+        yield {
+            "clean": layers[0][0],
+            "ablated": np.stack([sums[1:] for sums in layers]),
+            "predicted": _predicted(batch).sum(1).numpy(),
+        }
 
 
-def _batch(study: Study, means: Tensor, batch: Batch) -> Arrays:
-    layers, heads, _ = means.shape
+def _predicted(batch: Batch) -> Tensor:
+    """`[context, pos - 1]`: scored positions whose next token is text."""
     places = torch.arange(batch.tokens.shape[1] - 1) + 1
-    predicted = batch.valid[:, :-1] & (places < batch.length[:, None])
+    return batch.valid[:, :-1] & (places < batch.length[:, None])
+
+
+def _layer(study: Study, means: Tensor, layer: int, batch: Batch) -> Arrays:
+    """Summed losses `[1 + head, context]`: untouched, then without each head of a layer."""
     edits: list[dict[int, Callable[[Tensor], Tensor]]] = [{}]
-    for layer in range(layers):
-        for head in range(heads):
-            edits.append({layer: partial(_without, head, means[layer, head], batch.valid)})
-    losses = study.model.losses_each(batch.tokens, edits)
-    sums = torch.stack([(loss.cpu() * predicted).sum(1).double() for loss in losses]).numpy()
-    ablated = sums[1:].reshape(layers, heads, -1)
-    return {"clean": sums[0], "ablated": ablated, "predicted": predicted.sum(1).numpy()}
+    edits += [
+        {layer: partial(_without, head, mean, batch.valid)} for head, mean in enumerate(means)
+    ]
+    losses, predicted = study.model.losses_each(batch.tokens, edits), _predicted(batch)
+    sums = torch.stack([(loss.cpu() * predicted).sum(1).double() for loss in losses])
+    return {"sums": sums.numpy()}
 
 
 def _without(head: int, mean: Tensor, valid: Tensor, z: Tensor) -> Tensor:

@@ -46,9 +46,10 @@ def metric_table(
     for place, metric in enumerate(ON_REPEATED):
         found = ratio(scores[..., place], np.ones_like(scores[..., place]))
         parts.append(_metric_rows(metric, REPEATED, found, len(scores)))
-    extra, predicted = ablation.joined(list(ablated))
-    found = ratio(extra, predicted)
-    parts.append(_metric_rows("ablation_cost", "mean", found, predicted[:, 0, 0].sum()))
+    if ablated:
+        extra, predicted = ablation.joined(list(ablated))
+        found = ratio(extra, predicted)
+        parts.append(_metric_rows("ablation_cost", "mean", found, predicted[:, 0, 0].sum()))
     if weights.copying:
         value = weights.copying["copying"]
         unknown = np.full_like(value, np.nan)

@@ -7,10 +7,11 @@
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from atlas.errors import ModelError
 from atlas.lens import circuits
@@ -29,8 +30,8 @@ class HeadsPart(StudyPart):
     """Sequences of random tokens repeated once."""
     repeat_tokens: Count = 50
     """Tokens of one copy; fewer where the model takes no more."""
-    ablate_contexts: Count = 16
-    """Contexts on which each head is ablated."""
+    ablate_contexts: Annotated[int, Field(ge=0)] = 16
+    """Contexts on which each head is ablated by itself, which takes longest; 0 for none."""
     top: Count = 10
     """Query and key tokens kept per head."""
     bands: Count = 5
@@ -56,6 +57,7 @@ def study_heads(study: Study, settings: HeadsPart) -> Findings:
     weights, said = _weights(study)
     cut = slice(0, min(settings.ablate_contexts, len(text.text.contexts.tokens)))
     ablated = list(costs(study, _means(on_text), cut))
+    said += () if ablated else ("no head was ablated: ablate_contexts is 0",)
     name, run = model.info.id, study.work.run
     chosen = tables.chosen(on_text, settings.bands, settings.per_band, settings.seed)
     found = {

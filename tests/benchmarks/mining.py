@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.mining prepare FOLDER      # model, SAE and tokens, once
     python -m tests.benchmarks.mining ours FOLDER
-    OTHER/python tests/benchmarks/mining.py peer FOLDER   # where `sae-dashboard` is installed
+    OTHER/python -P tests/benchmarks/mining.py peer FOLDER   # where `sae-dashboard` is installed
 
 SAEDashboard needs an older TransformerLens, so it has an environment of its own. It computes, for
 128 features at a time, over all tokens: activations, histograms, top and quantile sequences, logit
@@ -17,6 +17,7 @@ for a whole SAE is that of the batches it did times the number of batches; this 
 import argparse
 import os
 import platform
+import shutil
 import sys
 import time
 from importlib.metadata import version
@@ -55,13 +56,13 @@ def prepare(folder: Path, contexts: int) -> None:
     from safetensors.torch import save_file
 
     from atlas.model import load
+    from atlas.model.fetch import locate
     from ingest.config import CorpusPart
     from ingest.corpus import build, read
 
     model = load("smollm2-135m", device="cpu", dtype="float32")
     folder.mkdir(parents=True, exist_ok=True)
-    model.bridge.original_model.save_pretrained(folder / "model")
-    model.tokenizer.save_pretrained(folder / "model")
+    shutil.copytree(locate("smollm2-135m"), folder / "model", dirs_exist_ok=True)
     part = CorpusPart(context_length=LENGTH, min_tokens=LENGTH)
     corpus = build(read(part), model.tokenise_many, part, 1, (LENGTH, contexts * LENGTH, LENGTH))
     tokens = torch.from_numpy(corpus.mine.tokens[:contexts]).long()
@@ -156,7 +157,7 @@ def _peer_model(folder: Path) -> Any:
     from sae_lens import HookedSAETransformer
     from transformer_lens import HookedTransformerConfig
     from transformer_lens.pretrained.weight_conversions import convert_llama_weights
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
     raw = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32)
     own = raw.config
@@ -169,7 +170,15 @@ def _peer_model(folder: Path) -> Any:
         n_key_value_heads=own.num_key_value_heads, eps=own.rms_norm_eps, device="cpu",
         original_architecture="LlamaForCausalLM",
     )  # fmt: skip
-    model = HookedSAETransformer(config, tokenizer=AutoTokenizer.from_pretrained(folder))
+    # The tokenizer's class is one that older transformers do not know; its file they read.
+    words = PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json"),
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+    )
+    words.save_pretrained(folder / "words")
+    words = PreTrainedTokenizerFast.from_pretrained(folder / "words")
+    model = HookedSAETransformer(config, tokenizer=words)
     model.load_state_dict(convert_llama_weights(raw, config), strict=False)
     return model.eval()
 

@@ -1,4 +1,4 @@
-"""How quick pages are: their data, a first paint, a move: `python tests/benchmarks/pages.py STORE`.
+"""How quick pages are: their data, a first paint, a move: `python -m tests.benchmarks.pages STORE`.
 
 Loads feature pages in a headless Chromium whose cache is warm; prints medians and 95th percentiles.
 """
@@ -10,8 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from app.web.url import AtFeature, link
 from app.web.widgets.examples import data_of
@@ -65,12 +63,26 @@ def main(store: Path) -> None:
     atlas.feature(names[0])
     head = f"{saes[0].id.model}/L{saes[0].id.layer}H0"
     jobs: dict[str, Callable[[FeatureId], object]] = {
-        "feature": lambda name: data_of(atlas.feature(name)),
+        "home": lambda _: (atlas.feature(atlas.random_feature()), atlas.review_queue(5)),
+        "feature": lambda name: (
+            data_of(atlas.feature(name)),
+            atlas.families(name),
+            atlas.densities(name.sae),
+        ),
         "search": lambda _: atlas.strongest(
             hit.row.id for hit in atlas.search(Query(sort="support")).hits
         ),
-        "head": lambda _: atlas.head(head, 40),
-        "heads": lambda _: atlas.heads(saes[0].id.model),
+        "head": lambda _: (
+            atlas.head(head, 40),
+            atlas.head_studies(head),
+            atlas.head_metrics(saes[0].id.model),
+        ),
+        "heads": lambda _: (
+            atlas.heads(saes[0].id.model),
+            atlas.head_metrics(saes[0].id.model),
+            atlas.head_roles(saes[0].id.model),
+        ),
+        "review": lambda _: (atlas.review_queue(50), atlas.label_methods()),
         "compare": lambda name: atlas.compare(name, names[0]),
     }
     for page, job in jobs.items():

@@ -84,16 +84,18 @@ def _run(found: Activations, asked: argparse.Namespace, k: int, batch: int, lr: 
         stream = FromMemory(found, batch)
         trained = train(stream, sae, part, Path(folder) / "t", encode_dtype=torch.bfloat16)
     rate = trained.tokens / (time.monotonic() - begun)
-    measured = [_measure(one, found.test[:, n].float()) for n, one in enumerate(trained.saes)]
-    fvu, l0 = (_mean(column) for column in zip(*measured, strict=True))
+    measured = [measure(one, found.test[:, n].float()) for n, one in enumerate(trained.saes)]
+    fvu, l0, _ = (_mean(column) for column in zip(*measured, strict=True))
     return Row(k, batch, lr, fvu, l0, _mean(trained.dead_share), rate)
 
 
-def _measure(sae: Sae, z: torch.Tensor) -> tuple[float, float]:
-    """FVU and L0 on held-out activations `[token, d_in]`."""
+def measure(sae: Sae, z: torch.Tensor) -> tuple[float, float, float]:
+    """FVU, L0 and the share of features that never fire, on held-out `[token, d_in]`."""
     acts = encode(sae, z)
     left = (z - decode(sae, acts)).square().sum()
-    return float(left / (z - z.mean(0)).square().sum()), float((acts > 0).sum()) / len(z)
+    fvu = float(left / (z - z.mean(0)).square().sum())
+    fired = (acts > 0).sum(0)
+    return fvu, float(fired.sum()) / len(z), float((fired == 0).float().mean())
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -11,8 +11,8 @@ from tests.benchmarks.synthetic import Size, make
 def test_a_small_synthetic_atlas_answers_every_request(tmp_path):
     size = Size(saes=2, features=60, examples=25, contexts=300, length=32, heads=4, vocab=20_000)
     publish(tmp_path / "store", make(tmp_path / "bundles", size))
-    atlas = Atlas.open(tmp_path / "store")
-    assert atlas.stats().features == 120
-    assert "SYNTHETIC" in atlas.models()[0].name
-    for ask in requests(atlas, random.Random(0)).values():
-        assert ask() is not None
+    with Atlas.open(tmp_path / "store") as atlas:
+        assert atlas.stats().features == 120
+        assert "SYNTHETIC" in atlas.models()[0].name
+        for ask in requests(atlas, random.Random(0)).values():
+            assert ask() is not None

@@ -11,6 +11,7 @@ import argparse
 import json
 import platform
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from ingest.train.evaluate import Evaluations, evaluate
 from ingest.train.loop import train
 from ingest.train.stream import _permutation
 from tests.benchmarks.activations import LAYERS, MODEL, Activations, FromMemory, held_out, read
+from tests.benchmarks.sweep import measure
 
 SIDE = Path(__file__).with_name("train_saelens.py")
 
@@ -56,7 +58,7 @@ def main() -> None:
     ask.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")
     ask.add_argument("--sparse", action="store_true", help="SAELens' sparse activations")
     ask.add_argument("--contexts", type=int, default=32, help="held out, for the evaluation")
-    ask.add_argument("--no-quality", action="store_true", help="speed alone")
+    ask.add_argument("--no-quality", action="store_true", help="without the model: no losses")
     asked = ask.parse_args()
     torch.set_num_threads(asked.threads)
     found = read(asked.z)
@@ -75,6 +77,14 @@ def main() -> None:
     ours, theirs = sides
     ratios = theirs.seconds / ours.seconds, theirs.cpu / ours.cpu
     print(f"{'ratio':>20}  {ratios[0]:.2f} by the clock, {ratios[1]:.2f} by CPU time", flush=True)
+    print(f"on {len(found.test):,} held-out activations:")
+    for side in sides:
+        for index, (layer, sae) in enumerate(side.saes.items()):
+            fvu, l0, dead = measure(sae, found.test[:, index].float())
+            print(
+                f"{side.name:>20}  layer {layer:2}  FVU {fvu:.3f}  L0 {l0:5.1f}  dead {dead:5.1%}"
+            )
+    sys.stdout.flush()
     if not asked.no_quality:
         _quality(found, sides, asked.contexts)
 

@@ -10,7 +10,9 @@ from tests.web.test_hostile import store as store  # noqa: PLC0414  (the fixture
 
 PAGES = (
     "", "search", "feature?id=toy/1-t/0", "head?id=toy/L1H1", "heads", "sae?id=toy/1-t", "notes",
-    "collections", "compare?a=1-t/0&b=1-t/3", "pairs?distance_min=1", "runs", "sql",
+    "collections", "review", "studies", "basket?ids=toy/1-t/0,toy/1-t/3", "search?view=table",
+    "compare?a=1-t/0&b=1-t/3", "pairs?distance_min=1", "runs", "sql",
+    "compare?a=L0&b=L1",
 )  # fmt: skip
 
 

@@ -121,24 +121,36 @@ def test_mass_of_a_planted_head_is_in_one_cluster(known):
     assert all(one["low"] <= one["share"] <= one["high"] for one in shares)
 
 
-def test_the_atlas_the_api_and_the_client_say_the_same_of_a_studied_head(known):
+def test_the_api_says_what_the_atlas_says_of_a_studied_head(known):
     from starlette.testclient import TestClient
 
     from app.http.api import make_app
     from atlas import wire
-    from atlas.head_types import HeadComposition, HeadStudy
+    from atlas.head_types import HeadComposition, HeadRoles
+    from atlas.study_types import FamilyClaim, HeadStudies
 
     with Atlas.open(known[0]) as atlas:
-        found, composed = atlas.head_study("planted/L0H0"), atlas.composition("planted/L0H0", 2)
         client = TestClient(make_app(atlas), "http://localhost")
-        told = client.get("/heads/planted/L0H0/study").json()
-        told_composed = client.get("/heads/planted/L0H0/composition?limit=2").json()
-    assert told == wire.plain(found)
-    assert wire.read(HeadStudy, told) == found
-    assert wire.read(HeadComposition, told_composed) == composed
-    assert {one.role for one in found.roles if one.by == "measured"} >= {"previous_token"}
-    assert sum(one.share for one in found.distances) == pytest.approx(1, abs=1e-4)
-    assert all(one.src < one.dst for one in found.patterns if one.weight > 0.9)
+        for kind, address, found in (
+            (HeadRoles, "heads/planted/L0H0/roles", atlas.head_roles("planted/L0H0")),
+            (HeadStudies, "heads/planted/L0H0/studies", atlas.head_studies("planted/L0H0")),
+            (
+                HeadComposition,
+                "heads/planted/L0H0/composition?limit=2",
+                atlas.composition("planted/L0H0", 2),
+            ),
+            (
+                tuple[FamilyClaim, ...],
+                "features/planted/0-att/0/families",
+                atlas.families("planted/0-att/0"),
+            ),
+        ):
+            assert wire.read(kind, client.get(f"/{address}").json()) == found
+        roles = atlas.head_roles("planted/L0H0")
+        studied = atlas.head_studies("planted/L0H0")
+    assert {one.role for one in roles.roles if one.by == "measured"} >= {"previous_token"}
+    assert sum(one.share for one in studied.distances) == pytest.approx(1, abs=1e-4)
+    assert all(one.src < one.dst for one in studied.looks if one.weight > 0.9)
 
 
 def test_the_previous_token_head_composes_with_the_induction_head_by_its_keys(known):

@@ -9,7 +9,7 @@ from app.web.main import VIEWS
 from app.web.url import PAGES
 from app.web.widgets.card import examples_csv
 from atlas.api import Atlas
-from atlas.note_types import SavedQuery, Tag
+from atlas.note_types import HumanLabel, RoleClaim, SavedQuery, Tag
 from atlas.progress import Progress, write
 from tests.web.conftest import API, component, page, seen
 
@@ -332,3 +332,21 @@ def test_the_review_queue_gives_its_reasons(store):
 def test_an_atlas_without_studies_says_how_to_run_one(store):
     assert "<code>atlas study prefix</code>" in seen(page(store, "studies"))
     assert "No results of a study" in seen(page(store, "studies", study="prefix"))
+
+
+def test_heads_are_filtered_by_role(own):
+    Atlas.open(own).notes.add(RoleClaim(HEAD, "induction"), "ada")
+    html = seen(page(own, "heads", role="induction"))
+    assert '<option value="induction" selected>' in html
+    assert "L1H1" in html
+    assert 'data-tip="toy/L1H0">3<' not in html  # another head, without the role
+    assert "No head has both" in seen(page(own, "heads", role="nothing"))
+
+
+def test_the_queue_forgets_a_feature_as_soon_as_a_person_titles_it(own):
+    before = seen(page(own, "review"))
+    named = next(one for one in links(page(own, "review")) if one.startswith("feature?id="))
+    feature = named.removeprefix("feature?id=").split("&")[0]
+    assert f'data-pick="{feature}"' in before
+    Atlas.open(own).notes.add(HumanLabel(feature, "what it does"), "ada")
+    assert f'data-pick="{feature}"' not in seen(page(own, "review"))

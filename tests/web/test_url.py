@@ -19,6 +19,7 @@ PLACES = [
     url.AtHead(HeadId("gpt2", 5, 1)),
     url.AtHead(HeadId("gpt2", 5, 1), "weights"),
     url.AtHeads(),
+    url.AtHeads(role="induction"),
     url.AtHeads("gpt2", "previous_token:corpus", "features"),
     url.AtSae(SAE),
     url.AtCompare("gpt2/L5H1", "gpt2/L5H6"),

@@ -20,7 +20,7 @@ from app.web.widgets.text import count, sig
 from app.web.widgets.written import every
 from atlas.api import Atlas
 from atlas.errors import NotFound
-from atlas.ids import HeadId, ModelId
+from atlas.ids import HeadId, ModelId, parse
 from atlas.note_types import RoleClaim
 from atlas.types import HeadRow
 
@@ -42,7 +42,7 @@ class _Measure:
     def place(self, head: HeadId) -> float:
         """Where a head lies between the smallest value, or 0, and the largest: 0 to 1."""
         low = min(0.0, *self.values.values())
-        high = max(self.values.values())
+        high = max(self.values.values(), default=0.0)
         return (self.values[head] - low) / (high - low) if high > low else 0.0
 
 
@@ -53,10 +53,11 @@ def render(atlas: Atlas) -> None:
     model = atlas.model(place.model or models[0]).id
     heads = atlas.heads(model)
     known = _measures(atlas, model, heads)
-    x, y = (_named(known, name) for name in (place.metric, place.other))
+    roles = _roles_of(atlas, model)
+    x, y = (_with_role(_named(known, n), roles, place.role) for n in (place.metric, place.other))
     place = replace(place, model=model)
     show(
-        _top(place, models, known, snapshot),
+        _top(place, models, known, sorted({one for of in roles.values() for one in of}), snapshot),
         html(
             '<div class="two"><div><h3>{}</h3>{}</div><div><h3>{} against {}</h3>{}</div></div>',
             x.words,
@@ -65,9 +66,30 @@ def render(atlas: Atlas) -> None:
             x.words,
             _scatter(x, y, snapshot),
         ),
-        _ranking(atlas, heads, x, snapshot),
+        _ranking(heads, x, roles, snapshot),
     )
     show_notes(atlas, ModelId(model))
+
+
+def _roles_of(atlas: Atlas, model: str) -> dict[HeadId, list[str]]:
+    """Roles of the heads of a model, those that people claim first."""
+    roles: dict[HeadId, list[str]] = defaultdict(list)
+    for note in every(atlas, RoleClaim):
+        head = parse(note.content.target)
+        if note.content.status != "withdrawn" and isinstance(head, HeadId) and head.model == model:
+            roles[head].append(note.content.role)
+    for head, studied in atlas.roles_of_heads(model).items():
+        roles[head] += studied
+    return {head: list(dict.fromkeys(own)) for head, own in roles.items()}
+
+
+def _with_role(
+    measure: _Measure, roles: Mapping[HeadId, Sequence[str]], role: str | None
+) -> _Measure:
+    if role is None:
+        return measure
+    own = {head: value for head, value in measure.values.items() if role in roles.get(head, ())}
+    return replace(measure, values=own)
 
 
 def _measures(atlas: Atlas, model: str, heads: Sequence[HeadRow]) -> dict[str, _Measure]:
@@ -93,7 +115,11 @@ def _named(known: Mapping[str, _Measure], name: str) -> _Measure:
 
 
 def _top(
-    place: AtHeads, models: Sequence[str], known: Mapping[str, _Measure], snapshot: str
+    place: AtHeads,
+    models: Sequence[str],
+    known: Mapping[str, _Measure],
+    roles: Sequence[str],
+    snapshot: str,
 ) -> Markup:
     words = {name: one.words for name, one in known.items()}
     others = [
@@ -111,6 +137,14 @@ def _top(
             "row small soft",
             choice("metric", "colour by ", words, place.metric, unset="features", now=True),
             choice("other", "against ", words, place.other, unset="weight_features", now=True),
+            choice(
+                "role",
+                "with role ",
+                {"": "any", **{one: role_name(one) for one in roles}},
+                place.role or "",
+                unset="",
+                now=True,
+            ),
         ),
         none,
     )
@@ -203,11 +237,12 @@ def _label_side(share: float) -> str:
     return " named left" if share > 0.85 else " named"
 
 
-def _ranking(atlas: Atlas, heads: Sequence[HeadRow], measure: _Measure, snapshot: str) -> Markup:
-    roles: dict[str, list[str]] = defaultdict(list)
-    for note in every(atlas, RoleClaim):
-        if note.content.status != "withdrawn":
-            roles[note.content.target].append(note.content.role)
+def _ranking(
+    heads: Sequence[HeadRow],
+    measure: _Measure,
+    roles: Mapping[HeadId, Sequence[str]],
+    snapshot: str,
+) -> Markup:
     rows = [row for row in heads if measure.values.get(row.id)]
     rows.sort(key=lambda row: -measure.values[row.id])
     columns = (
@@ -216,7 +251,7 @@ def _ranking(atlas: Atlas, heads: Sequence[HeadRow], measure: _Measure, snapshot
         Column(measure.words, True),
         Column("features led", True, "by measured share; by weight share"),
         Column("KV head", True),
-        Column("roles claimed"),
+        Column("roles", hint="claimed by people or by a study"),
     )
     lines = (
         (
@@ -227,7 +262,7 @@ def _ranking(atlas: Atlas, heads: Sequence[HeadRow], measure: _Measure, snapshot
                 '{} <span class="soft">· {}</span>', count(row.features), count(row.weight_features)
             ),
             row.kv_head,
-            _roles(roles[str(row.id)]),
+            _roles(roles.get(row.id, ())),
         )
         for row in rows[:_RANKED]
     )

@@ -9,7 +9,7 @@ from app.web.widgets import here
 from app.web.widgets.evaluation import evaluations
 from app.web.widgets.hits import card
 from app.web.widgets.html import a, html, join, show
-from app.web.widgets.reviews import queue_table
+from app.web.widgets.reviews import queue_table, waiting
 from app.web.widgets.runs import in_progress
 from app.web.widgets.text import count, when
 from atlas import progress
@@ -72,7 +72,7 @@ def _model(model: Model, saes: Sequence[Sae], snapshot: str) -> Markup:
 
 def _waiting(atlas: Atlas) -> Markup:
     """The features that most want a person."""
-    items = atlas.review_queue(_QUEUE)
+    items = waiting(atlas, _QUEUE)
     if not items:
         return Markup("")
     snapshot = atlas.snapshot.name

@@ -9,7 +9,7 @@ from app.web.url import AtReview
 from app.web.widgets import here
 from app.web.widgets.frame import empty
 from app.web.widgets.html import a, html, join, show
-from app.web.widgets.reviews import REASONS, queue_table
+from app.web.widgets.reviews import REASONS, queue_table, waiting
 from app.web.widgets.table import Column, table
 from app.web.widgets.text import count, percent
 from atlas.api import Atlas
@@ -31,7 +31,7 @@ _METHODS = (
 def render(atlas: Atlas) -> None:
     """The queue, by the reason and SAE that the URL names, and how the labellers do."""
     place, snapshot = here.place(AtReview), atlas.snapshot.name
-    items = atlas.review_queue(_SHOWN, place.sae, place.reason)
+    items = waiting(atlas, _SHOWN, place.sae, place.reason)
     show(
         html('<h1 class="pagetop">Review</h1>{}', _reasons(place, snapshot)),
         queue_table(items, snapshot) if items else _nothing(place, snapshot),

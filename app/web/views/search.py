@@ -149,7 +149,6 @@ def _bar(query: Query, snapshot: str) -> Markup:
         Markup('<button class="first">Search</button>'),
         html(
             '<span class="row small soft">{}</span>',
-            choice("by", "match ", _MATCH, query.by, unset="both", now=True),
             choice("sort", "sorted by ", SORTS, query.sort, unset="relevance", now=True),
         ),
         a(turned, arrow, snapshot, "button", hint),
@@ -261,6 +260,7 @@ def _filters(query: Query, snapshot: str) -> Markup:
         snapshot,
         "facet",
         Markup("<h3>filters</h3>"),
+        choice("by", "words match by", _MATCH, query.by, unset="both"),
         *(of_head if query.head is not None else ()),
         box("support_min", "support at least", query.support_min, "0 to 1"),
         box("density_min", "density at least", query.density_min, "0.001"),

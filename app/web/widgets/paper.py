@@ -27,7 +27,7 @@ PAPER: dict[str, tuple[Reported, ...]] = {
         Reported("surprising groupings", "39 of 144 heads show one not seen in an earlier head"),
         Reported("known heads found again", "induction, previous, successor and duplicate token"),
     ),
-    "polysemanticity": (
+    "roles": (
         Reported("monosemantic candidates", "14 of 144 heads, by hand from ten features each"),
         Reported("polysemantic", "at least 90 % of heads"),
         Reported("what is missing there", "no numeric score, no null, one group of annotators"),

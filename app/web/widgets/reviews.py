@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+import streamlit as st
 from markupsafe import Markup
 
 from app.web.widgets.bars import top_head
 from app.web.widgets.hits import pick, support, title
 from app.web.widgets.html import a_id, html, join
 from app.web.widgets.table import Column, table
+from atlas.api import Atlas
+from atlas.ids import SaeId
 from atlas.label_types import ReviewItem, ReviewReason
 
 REASONS: dict[ReviewReason, str] = {
@@ -25,6 +28,28 @@ _ITEMS = (
     Column("why", width="34%"),
     Column("top head", width="22%"),
 )
+
+
+def waiting(
+    atlas: Atlas, limit: int, sae: SaeId | None = None, reason: ReviewReason | None = None
+) -> tuple[ReviewItem, ...]:
+    """The queue, asked for once per snapshot and state of the notes: it looks at every feature."""
+    notes = atlas.written
+    stamp = notes.stamp() if notes else 0
+    return _waiting(atlas, str(atlas.store), atlas.snapshot.name, stamp, limit, sae, reason)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _waiting(
+    _atlas: Atlas,
+    store: str,  # noqa: ARG001
+    snapshot: str,  # noqa: ARG001
+    stamp: int,  # noqa: ARG001
+    limit: int,
+    sae: SaeId | None,
+    reason: ReviewReason | None,
+) -> tuple[ReviewItem, ...]:
+    return _atlas.review_queue(limit, sae, reason)
 
 
 def queue_table(items: Sequence[ReviewItem], snapshot: str) -> Markup:

@@ -30,7 +30,8 @@ class JumpRelu(Objective):
         for layer, w_enc in enumerate(params.w_enc):
             pre = x[layer] @ w_enc.T
             firing = largest(pre, self.sae.k * len(pre), 0.0)
-            params.log_threshold[layer] = pre.flatten()[firing].min().log()
+            if len(firing):  # none where z never changes
+                params.log_threshold[layer] = pre.flatten()[firing].min().log()
         return params, scale
 
     def hits(self, pre: Tensor, step: int, cut: float, log_threshold: Tensor) -> Tensor:  # noqa: ARG002

@@ -73,6 +73,7 @@ def completion(behaviour: str, body: dict[str, Any]) -> dict[str, Any]:
             "fenced": "```json\n" + json.dumps(EXPLANATION) + "\n```",
             "extra": json.dumps({**EXPLANATION, "confidence": 1}),
             "empty": "",
+            "parrot": json.dumps({**EXPLANATION, "title": "an example of a title"}),
             "cut": '{"when": "on',
         }
     )
@@ -168,6 +169,8 @@ async def embeddings(request: Request) -> Response:
         for n, text in enumerate(texts)
     ]
     usage = {"prompt_tokens": 1, "total_tokens": 1}
+    if behaviour == "per token":
+        rows = [{**row, "embedding": [row["embedding"], [0.0] * 16]} for row in rows]
     rows.reverse()  # the order is said by `index` alone
     return JSONResponse({"object": "list", "data": rows, "model": body["model"], "usage": usage})
 

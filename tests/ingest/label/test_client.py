@@ -17,7 +17,11 @@ from ingest.label.replies import Explanation, Verdict, read, schema_of
 from ingest.label.settings import Budget, Endpoint, make_settings
 from ingest.label.waiting import exhausted_for, seconds_of, told_wait
 
-EXPLAIN = Ask((("user", "EXAMPLES\n1. a «the»"),), 100, schema_of(Explanation))
+EXPLAIN = Ask(
+    (("user", 'EXAMPLES, such as "an example of a title"\n1. a «the»'),),
+    100,
+    schema_of(Explanation),
+)
 KEY = "sk-secret"
 
 
@@ -140,7 +144,7 @@ def test_a_model_that_takes_no_temperature_is_asked_its_own_way(asking, endpoint
     assert endpoint.seen()["counts"]["chat"] == 4  # what was learnt holds
 
 
-@pytest.mark.parametrize("behaviour", ["wrong json", "extra", "empty"])
+@pytest.mark.parametrize("behaviour", ["wrong json", "extra", "empty", "parrot"])
 def test_an_answer_that_cannot_be_read_is_repaired_once(asking, endpoint, behaviour):
     endpoint.plan(behaviour)
     (found,) = asking(explain)

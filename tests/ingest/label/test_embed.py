@@ -63,6 +63,12 @@ def test_a_changed_label_loses_its_vector_and_gets_a_new_one(store, embedder, tm
         assert row == (5, 5)
 
 
+def test_a_vector_per_token_is_pooled(embedder, endpoint):
+    plain = embedder.embed(["cat sat", "dog"])
+    endpoint.plan("per token")
+    assert embedder.embed(["cat sat", "dog"]) == pytest.approx(plain)
+
+
 def test_a_limit_is_waited_out(embedder, endpoint):
     endpoint.plan("429", "500")
     assert embedder.embed(["cat"]).shape == (1, 16)

@@ -44,11 +44,11 @@ def a_run(endpoint, budget=None, **choice):
     return Settings(endpoint=settings, choice=Choice(**choice), budget=budget or Budget())
 
 
-def label(atlas, settings, features=(FEATURE,), **changes):
+def label(atlas, settings, features=(FEATURE,), published=True, **changes):
     """Label features and publish what came of it."""
     saes, names = job.chosen(atlas, settings, [], list(features), None)
     done = job.run_labels(atlas, settings, saes, names, key=KEY, **changes)
-    if done.bundle:
+    if done.bundle and published:
         publish(atlas.store, [done.bundle.path])
     return done
 
@@ -176,7 +176,7 @@ def test_a_spent_budget_stops_cleanly_and_a_larger_one_goes_on(atlas, endpoint):
     (run,) = [run for run in atlas.runs() if run.kind == "labels"]
     assert run.config["spent"]["tokens_in"] + run.config["spent"]["tokens_out"] <= 12_000
     endpoint.plan()
-    second = label(atlas, a_run(endpoint), names)
+    second = label(atlas, a_run(endpoint), names, published=False)
     assert (second.stopped, second.left) == ("", 0)
     assert first.calls + second.calls == 5 * 7  # one to explain, three and three to judge
 
@@ -202,7 +202,7 @@ def test_a_killed_run_goes_on_and_pays_for_no_answered_call_twice(atlas, endpoin
     assert read_progress(folder).state == "stopped"
     answered = journal.read_bytes().count(b"\n")
     endpoint.plan()
-    done = label(atlas, settings, [f"toy/1-t/{n}" for n in range(5)])
+    done = label(atlas, settings, [f"toy/1-t/{n}" for n in range(5)], published=False)
     assert (done.features, done.left) == (5, 0)
     assert endpoint.seen()["counts"]["chat"] == 5 * 7 - answered
     assert not any(KEY in path.read_text("utf-8", "replace") for path in folder.rglob("*.json*"))
@@ -213,7 +213,7 @@ def test_a_plan_counts_the_calls_that_are_then_made(atlas, endpoint):
     saes, names = job.chosen(atlas, settings, [], [], None)
     plan = make_plan(atlas, settings, saes, names, 2.0)
     assert endpoint.seen()["counts"] == {}
-    done = label(atlas, settings, map(str, names))
+    done = label(atlas, settings, map(str, names), published=False)
     assert plan.calls == done.calls == 35
     assert plan.usd == pytest.approx((plan.tokens_in + 2 * plan.tokens_out) / 1e6)
     assert plan.seconds == 35 * 2.0 / 4
@@ -255,9 +255,6 @@ def test_one_feature_is_labelled_anew_from_its_page(atlas, endpoint, monkeypatch
     assert labeller() == "m"
     assert "published as snapshot 000002" in relabel(atlas.store, named)
     assert atlas.feature(FEATURE).row.title == "fires on “the”"
-    endpoint.plan("401")
-    with pytest.raises(LabelError, match="not labelled: .*refuses m: 401"):
-        relabel(atlas.store, named)
 
 
 def test_the_command_says_what_it_did(atlas, endpoint, monkeypatch):

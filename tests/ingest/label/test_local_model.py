@@ -24,7 +24,7 @@ from tests.ingest.label.conftest import free_port
 
 PYTHON, STORE = os.environ.get("ATLAS_LLAMA_PYTHON"), os.environ.get("ATLAS_LLAMA_STORE")
 MODEL = "smollm2-135m-instruct"
-FEATURES = 4
+FEATURES = 3
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not PYTHON or not STORE, reason="needs a llama.cpp server and an atlas"),

@@ -1,15 +1,12 @@
-"""Reading what the studies of heads and of roles left, for one head."""
+"""Reading what features and weights say of one head: roles, polysemanticity, composition."""
 
 from typing import Any
 
 from atlas.errors import NotFound
 from atlas.head_types import (
-    DistanceShare,
     Edge,
     HeadComposition,
-    HeadPattern,
-    HeadStudy,
-    HeadToken,
+    HeadRoles,
     MachineRole,
     MassNeed,
     Polysemanticity,
@@ -24,21 +21,14 @@ EDGES = 5
 MASSES = (50, 80, 95)
 
 
-def head_study(evidence: Evidence, name: str | HeadId) -> HeadStudy:
-    """Distances, tokens, sampled patterns, machine roles and polysemanticity of one head.
+def head_roles(evidence: Evidence, name: str | HeadId) -> HeadRoles:
+    """Machine roles and polysemanticity of one head.
 
     Raises:
         NotFound: no such model, layer or head.
     """
     head = _head(evidence, name)
-    return HeadStudy(
-        head,
-        _distances(evidence, head),
-        _tokens(evidence, head),
-        _patterns(evidence, head),
-        _roles(evidence, head),
-        _polysemanticity(evidence, head),
-    )
+    return HeadRoles(head, _roles(evidence, head), _polysemanticity(evidence, head))
 
 
 def composition(evidence: Evidence, name: str | HeadId, limit: int = EDGES) -> HeadComposition:
@@ -95,48 +85,6 @@ def _newest(evidence: Evidence, table: str, head: HeadId) -> str | None:
     """The newest run of the head's model that left rows in a table."""
     fit = (run for run in evidence.runs if run.model == head.model and run.counts.get(table))
     return next((run.id for run in fit), None)
-
-
-def _of_head(evidence: Evidence, table: str, head: HeadId, order: str) -> list[dict[str, Any]]:
-    return evidence.query(
-        f"SELECT * FROM {table} WHERE run = $run AND layer = $layer AND head = $head"
-        f" ORDER BY {order}",
-        run=_newest(evidence, table, head),
-        layer=head.layer,
-        head=head.head,
-    )
-
-
-def _distances(evidence: Evidence, head: HeadId) -> tuple[DistanceShare, ...]:
-    return tuple(
-        DistanceShare(
-            row["distance_from"],
-            row["distance_to"],
-            row["share"],
-            rows.interval(row["low"], row["high"]),
-        )
-        for row in _of_head(evidence, "head_distance", head, "distance_from NULLS FIRST")
-    )
-
-
-def _tokens(evidence: Evidence, head: HeadId) -> tuple[HeadToken, ...]:
-    found = _of_head(evidence, "head_token", head, "side DESC, rank")
-    texts = evidence.vocab(head.model).decode([row["token"] for row in found])
-    return tuple(
-        HeadToken(
-            row["side"], row["token"], text, row["share"], row["base"], row["weight"], row["n"]
-        )
-        for row, text in zip(found, texts, strict=True)
-    )
-
-
-def _patterns(evidence: Evidence, head: HeadId) -> tuple[HeadPattern, ...]:
-    found = _of_head(evidence, "head_example", head, "band DESC, rank")
-    contexts = evidence.contexts(row["ctx"] for row in found)
-    return tuple(
-        HeadPattern(row["band"], row["ctx"], row["dst"], row["src"], row["weight"], context.tokens)
-        for row, context in zip(found, contexts, strict=True)
-    )
 
 
 def _roles(evidence: Evidence, head: HeadId) -> tuple[MachineRole, ...]:
