@@ -55,7 +55,8 @@ def prefix(study: Study, settings: PrefixSettings) -> Findings:
     synthetic = _synthetic(study, settings)
     classed = classify({length: one.attention for length, one in synthetic.items()}, draw)
     found = _find(study, settings)
-    chosen = texts.plan(found.events, settings.events, settings.breaks)
+    inducing = {(layer, head) for layer, head in classed.kind.nonzero().tolist()}
+    chosen = texts.plan(found.events, settings.events, settings.breaks, inducing)
     after = _break(study, settings, chosen)
     broken = [event for one in chosen for event in one.events]
     led = stored.led_features(study.atlas.evidence, study.info.id)
@@ -156,6 +157,7 @@ def _tally(length: Tensor, found: Tensor) -> Tensor:
 
 def _break(study: Study, settings: PrefixSettings, chosen: list[Break]) -> Tensor:
     """`[event, control]`: attention at the same place; NaN where a control found no room."""
+    study.text  # noqa: B018 (tokenised now: reading it later would tell another stage)
     study.work.reporter.stage("break", len(chosen), "places")
     parts = [torch.empty(0, len(CONTROLS))]
     for first in range(0, len(chosen), AT_ONCE):

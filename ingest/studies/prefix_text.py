@@ -6,7 +6,7 @@ and case aside, those that end at D. Where it has two tokens or more, the token 
 which leaves a prefix of one, and the attention is read again at the same (D, S).
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import torch
@@ -110,20 +110,30 @@ def pairs(length: Tensor, pos: int, start: int) -> Tensor:
     return before[None] & (places[None, :, None] < length[:, None, None])
 
 
-def plan(events: Sequence[Event], each: int, most: int) -> list[Break]:
+def plan(
+    events: Sequence[Event], each: int, most: int, first: Container[tuple[int, int]] = ()
+) -> list[Break]:
     """Which places to break: those that serve most heads first, until every head has enough.
 
     Args:
         events: of all heads.
         each: events wanted of every head.
         most: places that may be broken.
+        first: (layer, head) of heads that count before all others.
     """
     places: dict[tuple[int, int], list[Event]] = {}
     for event in events:
         places.setdefault((event.window, event.src), []).append(event)
+
+    def worth(place: tuple[int, int]) -> tuple[int, int, tuple[int, int]]:
+        sharing = places[place]
+        wanted = sum((event.layer, event.head) in first for event in sharing)
+        return -wanted, -len(sharing), place
+
     have: dict[tuple[int, int], int] = {}
     chosen: list[Break] = []
-    for (window, src), sharing in sorted(places.items(), key=lambda one: (-len(one[1]), one[0])):
+    for window, src in sorted(places, key=worth):
+        sharing = places[window, src]
         if len(chosen) == most:
             break
         if all(have.get((event.layer, event.head), 0) >= each for event in sharing):

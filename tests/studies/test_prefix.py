@@ -110,6 +110,8 @@ def test_places_that_serve_most_heads_are_broken_first_and_none_in_vain():
     chosen = plan(events, each=1, most=9)
     assert [one.window for one in chosen] == [1, 2]
     assert len(plan(events, each=2, most=2)) == 2
+    wanted = plan(events, each=1, most=1, first={(0, 2)})
+    assert [one.window for one in wanted] == [2], "heads that matter come before many others"
 
 
 def test_a_place_elsewhere_is_in_no_prefix():
