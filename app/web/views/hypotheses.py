@@ -6,7 +6,7 @@ from markupsafe import Markup
 from app.web.url import AtTest
 from app.web.widgets import here
 from app.web.widgets.fields import box, form
-from app.web.widgets.frame import empty
+from app.web.widgets.frame import empty, told
 from app.web.widgets.html import a, html, join, show
 from app.web.widgets.queries import place_of
 from app.web.widgets.table import facts
@@ -25,27 +25,45 @@ _EXAMPLES = (
     'match(dst.token, "^ [A-Z]") and distance <= 5',
 )
 
+_NOTHING = empty(
+    "Nothing to test yet.",
+    "Write a statement about a firing token and its strongest source, and the feature, head or SAE"
+    " that it is about.",
+)
+
 
 def render(atlas: Atlas) -> None:
     """The form, and the test that the URL spells."""
     place, snapshot = here.place(AtTest), atlas.snapshot.name
-    main, aside = st.columns([3, 1], gap="large")
-    with aside:
-        show(_saved(atlas, snapshot), _examples(place, snapshot), _language())
-    with main:
-        show(_form(place, snapshot))
-        if not place.hypothesis.strip() or not place.target.strip():
-            show(
-                empty(
-                    "Nothing to test yet.",
-                    "Write a statement about a firing token and its strongest source, and the"
-                    " feature, head or SAE that it is about.",
-                )
-            )
-            return
-        trial = atlas.test(place.hypothesis, _target(atlas, place.target), place.seed)
-        show(trial_tables(atlas, trial))
-        _keep(atlas, trial)
+    show(_form(place, snapshot))
+    if place.hypothesis.strip() and place.target.strip():
+        told(lambda: _show(atlas, place))
+    else:
+        show(_NOTHING)
+    beside = _saved(atlas, snapshot), _examples(place, snapshot), _language()
+    show(html('<div class="three">{}</div>', join(html("<div>{}</div>", one) for one in beside)))
+
+
+def _show(atlas: Atlas, place: AtTest) -> None:
+    target = _target(atlas, place.target)
+    trial = _tested(
+        atlas, str(atlas.store), atlas.snapshot.name, place.hypothesis, target, place.seed
+    )
+    show(trial_tables(atlas, trial))
+    _keep(atlas, trial)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Testing it on the kept firings")
+def _tested(
+    _atlas: Atlas,
+    store: str,  # noqa: ARG001
+    snapshot: str,  # noqa: ARG001
+    hypothesis: str,
+    target: str,
+    seed: int,
+) -> Trial:
+    """The test, done once for all that is drawn and written below it."""
+    return _atlas.test(hypothesis, target, seed)
 
 
 def _target(atlas: Atlas, text: str) -> str:

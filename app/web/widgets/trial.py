@@ -16,11 +16,11 @@ from atlas.types import Interval
 _COLUMNS = (
     Column("about"),
     Column("recall", hint="of firings, where its measured source makes it hold"),
+    Column("precision", hint="share of firings among the tokens where it holds"),
+    Column("lift", hint="how much likelier a firing is where it holds"),
     Column("anywhere", hint="of the same firings, where some earlier token and head would"),
     Column("alarms", hint="of places without firing, where some earlier token and head would"),
     Column("near misses", hint="of weak pre-activations that did not fire, where it holds"),
-    Column("precision", hint="share of firings among the tokens where it holds"),
-    Column("lift", hint="how much likelier a firing is where it holds"),
     Column("density", True, "share of tokens on which it fires"),
 )
 _PLACES = (
@@ -63,9 +63,10 @@ _OF_SOURCE = (
 def _verdict(one: Verdict, most: float, snapshot: str) -> Sequence[object]:
     return (
         a_id(parse(one.target), snapshot),
-        *(_rate(rate) for rate in (one.recall, one.anywhere, one.alarms, one.near_misses)),
+        _rate(one.recall),
         _figure(one.precision, one.precision_interval, 1.0),
         _figure(one.lift, one.lift_interval, most),
+        *(_rate(rate) for rate in (one.anywhere, one.alarms, one.near_misses)),
         density(one.density),
     )
 
