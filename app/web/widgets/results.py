@@ -59,9 +59,9 @@ def study_table(
     hidden = {*_LEFT_OUT, *ends, *counts, *({"layer"} if both else ())}
     shown = [name for name in one.columns if name not in hidden]
     scales = _scales(one, known)
-    rows = [dict(zip(one.columns, row, strict=True)) for row in one.rows]
+    rows: list[Mapping[str, Any]] = [dict(zip(one.columns, row, strict=True)) for row in one.rows]
     if known and both and len(rows) > _SHOWN:
-        rows.sort(key=lambda row: -_size(row, next(iter(known)), scales))
+        rows = _in_turn(rows, next(iter(known)), scales)
     about = Shown(one.columns, known, scales, model, snapshot, texts)
     lines = [[_cell(name, row, about) for name in shown] for row in rows[:_FOLDED]]
     columns = [_column(one, name, name in known) for name in shown]
@@ -115,6 +115,18 @@ def _size(row: Mapping[str, Any], name: str, scales: Scales) -> float:
     if row[name] is None:
         return -1.0
     return abs(float(row[name])) / (max(map(abs, scales[name, _kind(row)])) or 1.0)
+
+
+def _in_turn(
+    rows: Sequence[Mapping[str, Any]], name: str, scales: Scales
+) -> list[Mapping[str, Any]]:
+    """The largest of every kind, then the second of every kind, and so on."""
+    kinds: dict[str, int] = defaultdict(int)
+    placed = []
+    for row in sorted(rows, key=lambda row: -_size(row, name, scales)):
+        placed.append((kinds[_kind(row)], row))
+        kinds[_kind(row)] += 1
+    return [row for _, row in sorted(placed, key=lambda one: one[0])]
 
 
 def _column(one: StudyTable, name: str, has_interval: bool) -> Column:
