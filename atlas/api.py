@@ -127,6 +127,11 @@ class Atlas:
         return self._beside.notes
 
     @property
+    def read_only(self) -> bool:
+        """Whether notes can only be read here."""
+        return self._beside.read_only
+
+    @property
     def evidence(self) -> Evidence:
         """The snapshot that answers now; keep it to ask several things of one state."""
         return self._reader.now()

@@ -19,7 +19,7 @@ class Beside:
     """Opened once for an Atlas and all that are held from it; reading makes no file."""
 
     def __init__(self, where: Path | str, *, read_only: bool) -> None:
-        self._where, self._read_only = where, read_only
+        self._where, self.read_only = where, read_only
         self._lock = threading.RLock()
         self._notes: Notes | None = None
         self._sql: SqlService | None = None
@@ -35,7 +35,7 @@ class Beside:
     def notes(self) -> Notes:
         """The notes, made where there are none. Raises StoreError."""
         with self._lock:
-            self._notes = self._notes or Notes.open(self._where, read_only=self._read_only)
+            self._notes = self._notes or Notes.open(self._where, read_only=self.read_only)
             return self._notes
 
     @property

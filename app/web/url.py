@@ -95,6 +95,16 @@ class AtSql:
     """Columns of the chart; none while `y` is empty."""
 
 
+@dataclass(frozen=True, slots=True)
+class AtTest:
+    """A hypothesis about firings, tested on a target."""
+
+    hypothesis: str = ""
+    target: str = ""
+    """Id of a feature, a head or an SAE, or a short form of one."""
+    seed: int = 0
+
+
 How = Literal["", "zero", "mean", "resample", "set", "scale"]
 """What is done to a feature or a head of a prompt; empty for nothing."""
 
@@ -188,7 +198,7 @@ class AtStudies:
 
 Place = (
     AtHome | AtBasket | AtReview | AtStudies | AtJump | AtFeature | AtHead | AtHeads | AtSae
-    | AtCompare | AtPrompt | AtSql | AtRuns | AtNotes | AtCollection | Query | PairQuery
+    | AtCompare | AtPrompt | AtSql | AtTest | AtRuns | AtNotes | AtCollection | Query | PairQuery
 )  # fmt: skip
 P = TypeVar("P")
 
@@ -206,6 +216,7 @@ PAGES: dict[str, type] = {
     "compare": AtCompare,
     "prompt": AtPrompt,
     "sql": AtSql,
+    "test": AtTest,
     "runs": AtRuns,
     "notes": AtNotes,
     "collections": AtCollection,
@@ -308,6 +319,8 @@ def json_of(place: Place, snapshot: str) -> str | None:
         case AtSearch():
             kept = {one.name: getattr(place, one.name) for one in fields(Query)}
             return link(Query(**kept), snapshot)
+        case AtTest(hypothesis=text):
+            return link(place, snapshot) if text.strip() else None
         case Query() | PairQuery():
             return link(place, snapshot)
         case _:

@@ -25,6 +25,7 @@ EVERY = {
     "compare": {"a": "toy/1-t/0", "b": "toy/1-t/3"},
     "prompt": {},
     "sql": {"query": "SELECT id FROM feature_card ORDER BY id"},
+    "test": {"hypothesis": "dst.pos >= 0", "target": "toy/1-t"},
     "runs": {},
     "notes": {},
     "collections": {},

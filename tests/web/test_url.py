@@ -37,6 +37,7 @@ PLACES = [
         everywhere=True,
         trail=Trail((Stop(FeatureId(SAE, 7), 3, 0), Stop(FeatureId(SAE, 8), 2))),
     ),
+    url.AtTest('dst.token == " a&b"\nand head < 5', "5.1", 7),
     url.AtSql("SELECT 1", x="a", y="b"),
     url.AtSql("SELECT 1 + $a & '%'\n-- $b=?", {"a": "1", "b": '"x=&y"'}),
     url.AtRuns("demo-1"),

@@ -20,9 +20,9 @@ def field(test, label):
     return found
 
 
-def press(test, label):
+def press(test, label, seconds=20):
     (found,) = [one for one in test.button if one.label == label]
-    return found.click().run(timeout=20)
+    return found.click().run(timeout=seconds)
 
 
 def signed(test, name="ada"):

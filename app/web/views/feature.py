@@ -3,7 +3,7 @@
 import streamlit as st
 from markupsafe import Markup
 
-from app.web.url import AtCompare, AtFeature, AtHeads, AtPrompt, AtRuns, AtSae
+from app.web.url import AtCompare, AtFeature, AtHeads, AtPrompt, AtRuns, AtSae, AtTest
 from app.web.widgets import here
 from app.web.widgets.bars import activations, densities, head_bars, logits
 from app.web.widgets.card import show_export
@@ -15,6 +15,7 @@ from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.judgements import judgements
 from app.web.widgets.labels import machine_labels
 from app.web.widgets.notes import show_notes
+from app.web.widgets.relabel import show_relabel
 from app.web.widgets.table import Column, facts, table
 from app.web.widgets.text import count, density, fixed, percent, sig, when
 from app.web.widgets.tried import show_trial, trial_form
@@ -42,6 +43,7 @@ def render(atlas: Atlas) -> None:
         _crumbs(feature, atlas.random_feature(), snapshot),
         _head(feature, judgements(atlas, feature), snapshot),
     )
+    show_relabel(atlas, feature.id)
     if feature.is_dead:
         show(_dead(feature, snapshot))
     else:
@@ -68,6 +70,8 @@ def _crumbs(feature: Feature, other: FeatureId, snapshot: str) -> Markup:
     if index + 1 < of.d_sae:
         ways.append(a(AtFeature(FeatureId(of.id, index + 1)), "next →", snapshot))
     ways.append(a(AtPrompt(feature=feature.id), "own text", snapshot, title="try it on a text"))
+    to_test = AtTest(target=str(feature.id))
+    ways.append(a(to_test, "test", snapshot, title="test a hypothesis about its firings"))
     return html(
         '<div class="crumbs">{} / {} / <span>{}</span><span class="right">{}</span></div>',
         a(AtHeads(model=of.id.model), of.id.model, snapshot),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from app.web.url import AtCompare, AtHead, AtHeads, AtPrompt
+from app.web.url import AtCompare, AtHead, AtHeads, AtPrompt, AtTest
 from app.web.widgets import here
 from app.web.widgets.bars import bar, spread
 from app.web.widgets.claims import show_claims
@@ -85,6 +85,12 @@ def _crumbs(head: Head, model: Model, snapshot: str) -> Markup:
         join(
             [
                 a(AtPrompt(head=name), "own text", snapshot, title="where it looks on a text"),
+                a(
+                    AtTest(target=str(name)),
+                    "test",
+                    snapshot,
+                    title="test a hypothesis about the features it leads",
+                ),
                 a(AtCompare(a=str(name)), "compare", snapshot),
             ]
         ),

@@ -186,7 +186,7 @@ def _place(recipe: Recipe) -> AtSql:
 
 
 def _saved(atlas: Atlas, snapshot: str) -> Markup:
-    notes = every(atlas, SavedQuery)
+    notes = [note for note in every(atlas, SavedQuery) if note.content.form != "hypothesis"]
     lines = (
         html(
             '<li>{} <span class="tiny soft">{}</span></li>',

@@ -36,7 +36,7 @@ function axes(at, data) {
 }
 
 function curve(one, n, at) {
-  const group = draw("g", { class: `curve c${n % 6}` });
+  const group = draw("g", { class: `curve c${n % 9}` });
   const bounds = one.points.filter((p) => p[2] !== null && p[3] !== null);
   const upper = bounds.map((p) => `${at.x(p[0])},${at.y(p[3])}`);
   const lower = bounds.map((p) => `${at.x(p[0])},${at.y(p[2])}`).reverse();
@@ -57,7 +57,7 @@ function legend(data) {
   node.className = "legend";
   data.curves.forEach((one, n) => {
     const item = document.createElement(one.href ? "a" : "span");
-    item.className = `c${n % 6}`;
+    item.className = `c${n % 9}${n < 6 ? "" : " dashed"}`;
     item.textContent = one.name;
     if (one.href) item.href = one.href;
     node.append(item);

@@ -17,6 +17,7 @@ from app.web.url import (
     AtRuns,
     AtSql,
     AtStudies,
+    AtTest,
     Place,
     link,
 )
@@ -37,6 +38,7 @@ _PAGES: dict[str, Place] = {
     "Heads": AtHeads(),
     "Compare": AtCompare(),
     "Prompt": AtPrompt(),
+    "Test": AtTest(),
     "SQL": AtSql(),
     "Studies": AtStudies(),
     "Review": AtReview(),

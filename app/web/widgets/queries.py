@@ -1,6 +1,6 @@
 """Queries that people saved."""
 
-from app.web.url import AtJump, AtSql, Place, search_of
+from app.web.url import AtSql, AtTest, Place, search_of
 from atlas.note_types import SavedQuery
 
 
@@ -9,5 +9,6 @@ def place_of(saved: SavedQuery) -> Place:
     if saved.form == "search":
         return search_of(saved.text)
     if saved.form == "hypothesis":
-        return AtJump(str(saved.parameters["target"]))
+        given = saved.parameters
+        return AtTest(saved.text, str(given["target"]), int(given.get("seed") or 0))
     return AtSql(saved.text, {name: str(value) for name, value in saved.parameters.items()})

@@ -1,6 +1,6 @@
 """How fast the query API answers over a socket. Make a SYNTHETIC atlas first, then:
 
-python -m tests.benchmarks.http FOLDER/store
+python -m tests.benchmarks.serving_http FOLDER/store
 """
 
 import argparse

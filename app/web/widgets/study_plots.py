@@ -1,0 +1,199 @@
+"""Results of studies as plots, every estimate with its interval."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from app.web.url import at, link
+from app.web.widgets.curves import Curve, Point, show_curves
+from app.web.widgets.html import a_id, html, join, show
+from app.web.widgets.results import ranged
+from app.web.widgets.text import percent
+from atlas.ids import HeadId, SaeId, parse_sae
+from atlas.study_types import StudyTable
+
+_CURVES, _HEADS = 10, 12
+
+
+class Line(NamedTuple):
+    """One estimate of a plot of lines."""
+
+    name: Markup
+    value: float
+    low: float | None
+    high: float | None
+    mark: float | None
+    """What it is held against, drawn as a tick."""
+
+
+def cells(one: StudyTable) -> Iterator[dict[str, Any]]:
+    """Rows by the names of their columns."""
+    return (dict(zip(one.columns, row, strict=True)) for row in one.rows)
+
+
+def prefix_curves(one: StudyTable, model: str, snapshot: str) -> None:
+    """The heads of the highest attention at any prefix length, one plot a measure."""
+    heads: dict[tuple[str, int, int], list[Point]] = defaultdict(list)
+    for cell in cells(one):
+        point = Point(cell["length"], cell["value"], cell["low"], cell["high"])
+        heads[cell["measure"], cell["layer"], cell["head"]].append(point)
+    for measure in dict.fromkeys(measure for measure, _, _ in heads):
+        own = {key[1:]: points for key, points in heads.items() if key[0] == measure}
+        best = sorted(own, key=lambda head: -max(point.value for point in own[head]))[:_CURVES]
+        curves = [
+            Curve(
+                f"L{layer}H{head}",
+                link(at(HeadId(model, layer, head)), snapshot),
+                sorted(own[layer, head]),
+            )
+            for layer, head in best
+        ]
+        words = f"{measure}, the {len(best)} highest heads"
+        show_curves(curves, "tokens of the repeated prefix", words, f"prefix-{measure}")
+
+
+def family_shares(one: StudyTable, model: str, snapshot: str) -> None:  # noqa: ARG001
+    """The share of each family: a bar an SAE, then over the layers with its interval."""
+    shares: dict[SaeId, dict[str, Point]] = defaultdict(dict)
+    for cell in cells(one):
+        sae = parse_sae(cell["sae"])
+        point = Point(sae.layer, cell["share"] or 0.0, cell["share_low"], cell["share_high"])
+        shares[sae][cell["family"]] = point
+    found = {family for own in shares.values() for family in own}
+    names = sorted(found, key=lambda family: (-_most(shares, family), family))
+    saes = sorted(shares, key=lambda sae: (sae.set, sae.layer))
+    legend = join(
+        html('<span class="c{}">{}</span>', n % 9, name.replace("_", " "))
+        for n, name in enumerate(names)
+    )
+    bars = join(_stack(sae, shares[sae], names, snapshot) for sae in saes)
+    show(html('<h2>Families per SAE</h2>{}<div class="legend">{}</div>', bars, legend))
+    for name in dict.fromkeys(sae.set for sae in saes):
+        own = [shares[sae] for sae in saes if sae.set == name]
+        curves = [
+            Curve(family.replace("_", " "), "", [each[family] for each in own if family in each])
+            for family in names
+        ]
+        words = f"share of the live features of {name}, by layer"
+        show_curves(curves, "layer", words, f"families-{name}")
+
+
+def _most(shares: Mapping[SaeId, Mapping[str, Point]], family: str) -> float:
+    return max((own[family].value for own in shares.values() if family in own), default=0.0)
+
+
+def _stack(sae: SaeId, shares: dict[str, Point], names: Sequence[str], snapshot: str) -> Markup:
+    return html(
+        '<div class="stack"><span>{}</span><span class="parts">{}</span></div>',
+        a_id(sae, snapshot),
+        join(
+            html(
+                '<i class="c{}" style="width:{:.2f}%" data-tip="{}"></i>',
+                names.index(family) % 9,
+                100 * point.value,
+                f"{family.replace('_', ' ')}: {percent(point.value)} of the live features",
+            )
+            for family, point in sorted(shares.items(), key=lambda each: names.index(each[0]))
+            if point.value
+        ),
+    )
+
+
+_BY = {"weights": "by weight share", "measured": "by measured share"}
+
+
+def polysemantic_shares(one: StudyTable, model: str, snapshot: str) -> None:  # noqa: ARG001
+    """Heads that do more than one thing, by how many top features are looked at."""
+    ways: dict[str, list[Point]] = defaultdict(list)
+    for cell in cells(one):
+        point = Point(cell["k"], cell["share"], cell["low"], cell["high"])
+        ways[cell["by"]].append(point)
+    curves = [Curve(_BY.get(by, by), "", sorted(points)) for by, points in ways.items()]
+    show_curves(
+        curves, "top features looked at", "share of heads that do more than one thing", one.name
+    )
+
+
+def polysemanticity(one: StudyTable, model: str, snapshot: str) -> None:
+    """Cohesion of the top features of every head against chance, layer by layer."""
+    rows = [
+        cell for cell in cells(one) if cell["by"] == "measured" and cell["cohesion"] is not None
+    ]
+    if not rows:
+        return
+    k = min(cell["k"] for cell in rows)
+    groups: dict[SaeId, list[Line]] = defaultdict(list)
+    for cell in rows:
+        if cell["k"] != k:
+            continue
+        sae = parse_sae(cell["sae"])
+        head = HeadId(model, sae.layer, cell["head"])
+        name = a_id(head, snapshot, f"L{head.layer}H{head.head}")
+        ends = cell["cohesion_low"], cell["cohesion_high"]
+        groups[sae].append(Line(name, cell["cohesion"], *ends, cell["null_high"]))
+    layers = sorted(groups, key=lambda sae: (sae.layer, sae.set))
+    words = (
+        f"Sameness of a head's {k} top features by measured share, with 95 % intervals: 1 where"
+        " they all do one thing. The tick is the highest that chance gives."
+    )
+    titled = [(a_id(sae, snapshot), groups[sae]) for sae in layers]
+    show(lines_plot("One thing or several, per layer", words, titled))
+
+
+def ioi_heads(one: StudyTable, model: str, snapshot: str) -> None:
+    """The heads whose ablation changes the answer most, one plot a way and place."""
+    ways: dict[str, list[Line]] = defaultdict(list)
+    for cell in cells(one):
+        if cell["names"] == "both" and cell["value"] is not None:
+            head = HeadId(model, cell["layer"], cell["head"])
+            name = a_id(head, snapshot, f"L{head.layer}H{head.head}")
+            way = f"{cell['how']}, {cell['place']}"
+            ways[way].append(Line(name, cell["value"], cell["low"], cell["high"], 0.0))
+    titled = [
+        (html("{}", way), sorted(lines, key=lambda line: -abs(line.value))[:_HEADS])
+        for way, lines in ways.items()
+    ]
+    words = (
+        "Change of the difference of logits between the two names when one head is ablated, with"
+        " 95 % intervals: negative where the head helps. The tick is no change."
+    )
+    if titled:
+        show(lines_plot(f"The {_HEADS} heads of the largest effect", words, titled))
+
+
+def lines_plot(title: str, words: str, groups: Sequence[tuple[Markup, Sequence[Line]]]) -> Markup:
+    """Estimates as points with intervals on one scale, in groups beside each other."""
+    ends = [
+        end
+        for _, lines in groups
+        for line in lines
+        for end in (line.value, line.low, line.high, line.mark)
+        if end is not None
+    ]
+    scale = min(0.0, *ends, 0.0), max(0.0, *ends, 0.0)
+    return html(
+        '<h2>{}</h2><p class="small soft">{}</p><div class="lines">{}</div>',
+        title,
+        words,
+        join(
+            html("<div><h3>{}</h3>{}</div>", name, join(_line(line, scale) for line in lines))
+            for name, lines in groups
+        ),
+    )
+
+
+def _line(line: Line, scale: tuple[float, float]) -> Markup:
+    estimate = ranged(line.value, line.low, line.high, scale, line.mark)
+    return html('<div class="line">{}{}</div>', line.name, estimate)
+
+
+PLOTS: dict[str, Callable[[StudyTable, str, str], None]] = {
+    "prefix_score": prefix_curves,
+    "family_share": family_shares,
+    "polysemantic_share": polysemantic_shares,
+    "head_polysemanticity": polysemanticity,
+    "ioi_head": ioi_heads,
+}
+"""Table to what draws it."""
