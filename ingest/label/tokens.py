@@ -86,7 +86,7 @@ class _Base:
     def __init__(self, facts: Facts) -> None:
         self.total = max(len(facts.token), 1)
         self.counts = {name: Counter(getattr(facts, name).tolist()) for name in SIDES}
-        self.shapes = {rule.kind: float(holds(rule, facts).mean()) for rule in SHAPES}
+        self.shapes = {rule.kind: float(holds(rule, facts).sum()) / self.total for rule in SHAPES}
 
     def share(self, rule: Rule) -> float:
         if rule.kind in self.counts:

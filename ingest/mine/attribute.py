@@ -35,6 +35,13 @@ class Attributed(NamedTuple):
     context_acts: NDArray[Any]  # float32 [n, pos], the feature's activations in the whole context
 
 
+def nothing() -> Attributed:
+    """The attribution of no firings: that of an SAE which fires nowhere."""
+    one, short = np.zeros(0, np.float32), np.zeros((0, 1), np.int16)
+    wide = np.zeros((0, 1), np.float32)
+    return Attributed(one, one, wide, short, wide, short, one, one, wide)
+
+
 @torch.inference_mode()
 def attribute(
     attention: Mapping[int, Attention],

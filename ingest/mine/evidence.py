@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atlas.bundle import write_table
+from atlas.bundle import TABLES, write_table
 from atlas.errors import BundleError
 from atlas.lens.sae import Sae, head_shares
 from atlas.model import LanguageModel
@@ -194,19 +194,22 @@ def _facts(corpus: Corpus, examples: Examples, words: NDArray[Any], start: int) 
 def _labels(sae: str, labels: list[TokenLabel]) -> pa.Table:
     count = len(labels)
     key = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), [sae])
-    plain = {
+    columns = {
+        "feature": [label.feature for label in labels],
         "side": [label.side for label in labels],
         "method": ["tokens"] * count,
-        "model": pa.nulls(count, pa.string()),
-        "prompt": pa.nulls(count, pa.string()),
+        "model": [None] * count,
+        "prompt": [None] * count,
         "text": [label.text for label in labels],
-        "support": pa.array([label.support for label in labels], pa.float32()),
-        "support_low": pa.array([label.low for label in labels], pa.float32()),
-        "support_high": pa.array([label.high for label in labels], pa.float32()),
+        "support": [label.support for label in labels],
+        "support_low": [label.low for label in labels],
+        "support_high": [label.high for label in labels],
         "n": [label.n for label in labels],
         "rule": [label.rule.to_json() for label in labels],
     }
-    return pa.table({"sae": key, "feature": [label.feature for label in labels], **plain})
+    types = TABLES["label"]
+    typed = {name: pa.array(rows, types.field(name).type) for name, rows in columns.items()}
+    return pa.table({"sae": key, **typed})
 
 
 def _contexts(corpus: Corpus, used: NDArray[Any], run: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ingest.config import Job
 from ingest.corpus import Contexts, Corpus
 from ingest.mine import fold as folds
 from ingest.mine import heads
-from ingest.mine.attribute import Attributed, Places, attribute
+from ingest.mine.attribute import Attributed, Places, attribute, nothing
 from ingest.mine.choose import limits_of
 from ingest.mine.count import count_contexts
 from ingest.mine.fold import Fold
@@ -152,6 +152,8 @@ def attributions(paths: list[Path], layer: int, count: int) -> Attributed:
             for name in ("row", *Attributed._fields):
                 if f"{layer}/{name}" in arrays:
                     parts.setdefault(name, []).append(arrays[f"{layer}/{name}"])
+    if not count:
+        return nothing()
     columns = {name: np.concatenate(values) for name, values in parts.items()}
     order = np.argsort(columns["row"])
     assert np.array_equal(columns["row"][order], np.arange(count)), "an example was lost"
