@@ -47,8 +47,10 @@ def test(evidence: Evidence, hypothesis: Hypothesis, target: str | Id, seed: int
 
     Raises:
         NotFound: no such thing, or it has no kept firings.
-        QueryError: the target is a model, or a regular expression is wrong.
+        QueryError: the target is a model, the seed is negative, or a regular expression is wrong.
     """
+    if seed < 0:
+        raise QueryError(f"the seed {seed} is negative", "give 0 or a larger whole number")
     target = parse(target) if isinstance(target, str) else target
     found, candidates = features(evidence, target, seed)
     tested = gather(evidence, found, seed)

@@ -4,6 +4,7 @@ import pytest
 
 from app.web.url import AtTest, link
 from atlas.api import Atlas
+from atlas.errors import QueryError
 from atlas.note_types import SavedQuery
 from tests.web.conftest import page, seen
 from tests.web.test_pages import links
@@ -67,3 +68,9 @@ def test_a_hypothesis_is_saved_and_run_again(own):
 def test_a_feature_and_a_head_lead_to_their_test(store):
     assert f"test?target={FEATURE}&snapshot=000001" in links(page(store, "feature", id=FEATURE))
     assert f"test?target={HEAD}&snapshot=000001" in links(page(store, "head", id=HEAD))
+
+
+def test_a_negative_seed_is_refused(store):
+    assert 'role="alert"' in seen(page(store, "test", hypothesis=ALWAYS, target=SAE, seed="-1"))
+    with pytest.raises(QueryError, match="the seed -1 is negative"):
+        Atlas.open(store).test(ALWAYS, SAE, -1)
