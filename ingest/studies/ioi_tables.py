@@ -1,7 +1,7 @@
 """What the study of indirect-object identification found as rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -98,13 +98,21 @@ def by_names(names: Tensor, *values: Tensor) -> Iterator[tuple[str, list[Tensor]
         yield order, [value[own] for value in values]
 
 
+Tested = TypeVar("Tested", HeadTested, PartTested, FeatureTested)
+
+
+def largest(tested: Sequence[Tested]) -> list[Tested]:
+    """What was ablated before what was estimated, the largest mean change first: rows as read."""
+    return sorted(tested, key=lambda one: (one.how == "estimate", -abs(float(one.change.mean()))))
+
+
 def heads(key: Key, tested: Sequence[HeadTested], names: Tensor, draw: torch.Generator) -> Columns:
     """One row per head, way, place and order."""
     rows = [
         {"layer": one.layer, "head": one.head, "how": one.how, "place": one.place}
         | {"names": order}
         | figures(mean(change, draw))
-        for one in tested
+        for one in largest(tested)
         for order, (change,) in by_names(names, one.change)
     ]
     return columns(key, rows, "layer", "head", "how", "place", "names", *FIGURE)
@@ -116,7 +124,7 @@ def parts(key: Key, tested: Sequence[PartTested], names: Tensor, draw: torch.Gen
         {"layer": one.layer, "sae_id": str(one.sae) if one.sae else None, "part": one.part}
         | {"place": one.place, "how": one.how, "names": order}
         | figures(mean(change, draw))
-        for one in tested
+        for one in largest(tested)
         for order, (change,) in by_names(names, one.change)
     ]
     return columns(key, rows, "layer", "sae_id", "part", "place", "how", "names", *FIGURE)
@@ -127,7 +135,7 @@ def features(
 ) -> Columns:
     """One row per feature, way, place and order."""
     rows = []
-    for one in tested:
+    for one in largest(tested):
         size = one.by_head.abs()
         head = int(size.argmax())
         for order, (change, fired) in by_names(names, one.change, one.fired):
