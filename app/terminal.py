@@ -173,19 +173,24 @@ def _cells(row: FeatureRow) -> list[str]:
 
 
 def look_up(atlas: Atlas, text: str) -> Feature | Head | Sae | Model:
-    """What an id or a short form names.
+    """What an id or a short form names. Raises NotFound as `meant`, or where it does not exist."""
+    return _read(atlas, meant(atlas, text))
+
+
+def meant(atlas: Atlas, text: str) -> Id:
+    """The id that an id or a short form stands for; a full one need not exist.
 
     Raises:
-        NotFound: nothing, or more than one thing.
+        NotFound: it stands for nothing, or for more than one thing.
     """
     if "/" in text and is_id(text):
-        return _read(atlas, parse(text))  # says itself what does not exist
+        return parse(text)
     found = atlas.jump(text).found
     if len(found) > 1:
         raise NotFound(f"{text} may mean {', '.join(map(str, found))}", "give the full id")
     if not found:
         raise NotFound(f"nothing is called {text}", "try `atlas search`, or an id as it prints")
-    return _read(atlas, found[0])
+    return found[0]
 
 
 def is_id(text: str) -> bool:

@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.terminal import meant
 from atlas.api import Atlas
 from atlas.errors import QueryError
 from atlas.hypothesis_types import Instance, Rate, Trial, Verdict
-from atlas.ids import parse
 from atlas.note_types import Note, SavedQuery, Scalar
 from atlas.store.trials import Saved, of_note
 from atlas.types import Interval
@@ -26,6 +26,7 @@ def asked(
 
     Raises:
         QueryError: no target, several, or a file that cannot be read.
+        NotFound: the target means nothing, or more than one thing.
     """
     saved = {note.content.name: note for note in _saved(atlas)}
     named = [target for target in targets if target]
@@ -38,8 +39,7 @@ def asked(
         raise QueryError(
             f"{len(named)} targets are named", "give one of --feature, --head and --sae"
         )
-    parse(named[0])
-    return (Saved(text, named[0], seed),)
+    return (Saved(text, str(meant(atlas, named[0])), seed),)
 
 
 def _saved(atlas: Atlas) -> list[Note[SavedQuery]]:

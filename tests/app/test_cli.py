@@ -253,7 +253,8 @@ def test_a_hypothesis_is_tested_from_a_file_saved_and_tested_again(atlas, tmp_pa
     again = json.loads(atlas("test", "--json")[1])
     assert [one["target"] for one in again] == ["toy/1-t/0"]
     assert again[0]["pooled"]["recall"]["held"] == 1
-    named = json.loads(atlas("test", "induced", "--head", "toy/L1H1", "--json")[1])
+    named = json.loads(atlas("test", "induced", "--head", "1.1", "--json")[1])
+    assert named[0]["target"] == "toy/L1H1"
     assert named[0]["pooled"]["features"] == 2
 
 
