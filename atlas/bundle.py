@@ -38,6 +38,22 @@ def _proportions(name: str) -> dict[str, pa.DataType]:
     return {name: _REAL, f"{name}_low": _REAL, f"{name}_high": _REAL}
 
 
+_LOSSES = {
+    "ce_clean": _DOUBLE,
+    "ce_sae": _DOUBLE,
+    "ce_zero": _DOUBLE,
+    "ce_mean": _DOUBLE,
+    "ce_sae_low": _DOUBLE,
+    "ce_sae_high": _DOUBLE,
+    "ce_zero_low": _DOUBLE,
+    "ce_zero_high": _DOUBLE,
+    "ce_mean_low": _DOUBLE,
+    "ce_mean_high": _DOUBLE,
+    "recovered_zero": _DOUBLE,
+    "recovered_mean": _DOUBLE,
+    "eval_tokens": _BIG,
+}
+
 TABLES: dict[str, pa.Schema] = {
     name: pa.schema(columns)
     for name, columns in {
@@ -83,19 +99,7 @@ TABLES: dict[str, pa.Schema] = {
             "run": _TEXT,
             "l0": _DOUBLE,
             "fvu": _DOUBLE,
-            "ce_clean": _DOUBLE,
-            "ce_sae": _DOUBLE,
-            "ce_zero": _DOUBLE,
-            "ce_mean": _DOUBLE,
-            "ce_sae_low": _DOUBLE,
-            "ce_sae_high": _DOUBLE,
-            "ce_zero_low": _DOUBLE,
-            "ce_zero_high": _DOUBLE,
-            "ce_mean_low": _DOUBLE,
-            "ce_mean_high": _DOUBLE,
-            "recovered_zero": _DOUBLE,
-            "recovered_mean": _DOUBLE,
-            "eval_tokens": _BIG,
+            **_LOSSES,
             "dead_share": _DOUBLE,
             "dead_window": _BIG,
             "weights": _TEXT,
@@ -306,19 +310,7 @@ TABLES: dict[str, pa.Schema] = {
         "joint_evaluation": {
             "run": _TEXT,
             "layers": _INTS,
-            "ce_clean": _DOUBLE,
-            "ce_sae": _DOUBLE,
-            "ce_zero": _DOUBLE,
-            "ce_mean": _DOUBLE,
-            "ce_sae_low": _DOUBLE,
-            "ce_sae_high": _DOUBLE,
-            "ce_zero_low": _DOUBLE,
-            "ce_zero_high": _DOUBLE,
-            "ce_mean_low": _DOUBLE,
-            "ce_mean_high": _DOUBLE,
-            "recovered_zero": _DOUBLE,
-            "recovered_mean": _DOUBLE,
-            "eval_tokens": _BIG,
+            **_LOSSES,
         },
         "ioi_family": {
             "model": _TEXT,
