@@ -380,7 +380,7 @@ class Atlas:
         return head_roles.composition(self.evidence, name, limit)
 
     def head_studies(self, name: str | HeadId) -> HeadStudies:
-        """What studies left about one head: where it looks, its partners, effects."""
+        """What studies measured of one head: where it looks, what it does to the output."""
         return studied.head_studies(self.evidence, name)
 
     def roles_of_heads(self, model: str) -> dict[HeadId, tuple[str, ...]]:

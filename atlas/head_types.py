@@ -76,6 +76,8 @@ class HeadRoles:
     """What the study of roles says of one head; empty where it was not run."""
 
     id: HeadId
+    run: str | None
+    """The run that says it."""
     roles: tuple[MachineRole, ...]
     polysemanticity: tuple[Polysemanticity, ...]
 

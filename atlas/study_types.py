@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from atlas.ids import FeatureId, HeadId, SaeId
 from atlas.types import Interval
 
 
@@ -115,18 +114,6 @@ class HeadLook:
 
 
 @dataclass(frozen=True, slots=True)
-class Partner:
-    """Another head that composes with this one, by weights."""
-
-    head: HeadId
-    kind: Literal["q", "k", "v"]
-    """What the later head makes of the earlier one's output."""
-    later: bool
-    """Whether the other head is the later one."""
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
 class StudiedEffect:
     """What a study measured of a head, in words and figures."""
 
@@ -139,59 +126,13 @@ class StudiedEffect:
 
 
 @dataclass(frozen=True, slots=True)
-class StudiedRole:
-    """One cluster of a head's top features: what a study claims the head does."""
-
-    role: str
-    """In the vocabulary of people's claims."""
-    family: str | None
-    words: tuple[str, ...]
-    """Commonest quoted words of their titles."""
-    features: tuple[FeatureId, ...]
-    """Largest share first."""
-    share: float
-    """Their part of the sum of the top features' shares."""
-    cohesion: float
-    evidence: tuple[str, ...]
-    """A sentence each."""
-    run: str
-
-
-@dataclass(frozen=True, slots=True)
-class Polysemanticity:
-    """Whether a head does one thing, by its top features in one SAE."""
-
-    sae: SaeId
-    k: int
-    """How many features were clustered."""
-    clusters: int
-    largest: float
-    """Share of the features in the largest cluster."""
-    one_thing: bool
-    cohesion: float | None
-    within: Interval | None
-    null_mean: float | None
-    """Mean cohesion of as many live features of the layer drawn at random."""
-    p: float | None
-    """Share of the draws that are at least as cohesive."""
-    need_80: int | None
-    """Clusters that carry 80 % of the head's mass; None where that was not measured."""
-
-
-@dataclass(frozen=True, slots=True)
 class HeadStudies:
-    """What studies left about one head; empty parts were not measured."""
+    """What studies measured of one head; empty parts were not measured. Roles: `HeadRoles`."""
 
     distances: tuple[DistanceShare, ...]
     tokens: tuple[HeadToken, ...]
     looks: tuple[HeadLook, ...]
     """By band, strongest band first."""
-    partners: tuple[Partner, ...]
-    """Largest score first."""
     prefix_class: str | None
     """long-prefix, short-prefix or none."""
     effects: tuple[StudiedEffect, ...]
-    roles: tuple[StudiedRole, ...]
-    """Clusters of its top features by measured share, largest share first."""
-    polysemanticity: tuple[Polysemanticity, ...]
-    """One per SAE of the layer, by measured share."""

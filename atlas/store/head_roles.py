@@ -28,7 +28,8 @@ def head_roles(evidence: Evidence, name: str | HeadId) -> HeadRoles:
         NotFound: no such model, layer or head.
     """
     head = _head(evidence, name)
-    return HeadRoles(head, _roles(evidence, head), _polysemanticity(evidence, head))
+    run = _newest(evidence, "head_polysemanticity", head)
+    return HeadRoles(head, run, _roles(evidence, head), _polysemanticity(evidence, head))
 
 
 def composition(evidence: Evidence, name: str | HeadId, limit: int = EDGES) -> HeadComposition:

@@ -62,10 +62,10 @@ def render(atlas: Atlas) -> None:
     )
     name = show_claims(atlas, head)
     show(
-        roles(atlas, studied),
+        roles(atlas, atlas.machine_roles(head.id)),
         effects(studied, snapshot),
         _features(place, head, snapshot),
-        partners(studied, snapshot),
+        partners(atlas.composition(head.id), snapshot),
     )
     show_notes(atlas, head.id, name)
 

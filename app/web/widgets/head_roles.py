@@ -11,19 +11,27 @@ from app.web.widgets.roles import role_name
 from app.web.widgets.table import Column, table
 from app.web.widgets.text import fixed, percent, sig, visible
 from atlas.api import Atlas
-from atlas.ids import FeatureId
-from atlas.study_types import HeadStudies, Polysemanticity, StudiedRole
+from atlas.head_types import HeadRoles, MachineRole, Polysemanticity
+from atlas.ids import FeatureId, SaeId
 from atlas.types import FeatureRow
 
 _FOLD = 5
 
 
-def roles(atlas: Atlas, studied: HeadStudies) -> Markup:
-    """Its features in clusters, each a role that a study claims, and how many things it does."""
-    if not studied.roles and not studied.polysemanticity:
+def roles(atlas: Atlas, said: HeadRoles) -> Markup:
+    """Its features in clusters, each a role that a study claims, and how many things it does.
+
+    Shown are the fewest top features by measured share; the study's page has the other ways.
+    """
+    measured = [one for one in said.polysemanticity if one.by == "measured"]
+    if not measured:
         return Markup("")
+    least = min(one.k for one in measured)
+    claimed = [one for one in said.roles if (one.by, one.k) == ("measured", least)]
+    counted = [one for one in measured if one.k == least]
+    carry = {one.sae: _carrying(one) for one in said.polysemanticity if one.by == "mass"}
     snapshot = atlas.snapshot.name
-    titles = rows_of(atlas, (name for one in studied.roles for name in one.features))
+    titles = rows_of(atlas, (name for one in claimed for name in one.features))
     columns = (
         Column("role", width="13em"),
         Column("share", True, "their part of the sum of the top features' shares"),
@@ -31,19 +39,16 @@ def roles(atlas: Atlas, studied: HeadStudies) -> Markup:
         Column("features"),
         Column("evidence", width="30%"),
     )
-    lines = (
-        (*_role(one), _members(one, titles, snapshot), _evidence(one)) for one in studied.roles
-    )
-    run = studied.roles[0].run if studied.roles else ""
+    lines = ((*_role(one), _members(one, titles, snapshot), _evidence(one)) for one in claimed)
     return html(
         '<h2>Roles by its features <span class="small">{}</span></h2>{}{}',
-        a(AtStudies(run), "the study", snapshot) if run else "",
-        join(html('<p class="small">{}</p>', _many(one)) for one in studied.polysemanticity),
-        table(columns, lines) if studied.roles else "",
+        a(AtStudies(said.run), "the study", snapshot) if said.run else "",
+        join(html('<p class="small">{}</p>', _many(one, carry)) for one in counted),
+        table(columns, lines) if claimed else "",
     )
 
 
-def _role(one: StudiedRole) -> tuple[object, ...]:
+def _role(one: MachineRole) -> tuple[object, ...]:
     words = html('<div class="tok soft">{}</div>', join(map(visible, one.words[:5]), ", "))
     return (
         html("<b>{}</b>{}", role_name(one.role), words if one.words else ""),
@@ -52,7 +57,7 @@ def _role(one: StudiedRole) -> tuple[object, ...]:
     )
 
 
-def _members(one: StudiedRole, titles: Mapping[FeatureId, FeatureRow], snapshot: str) -> Markup:
+def _members(one: MachineRole, titles: Mapping[FeatureId, FeatureRow], snapshot: str) -> Markup:
     lines = [
         html(
             "<div>{} {}</div>",
@@ -72,25 +77,33 @@ def _members(one: StudiedRole, titles: Mapping[FeatureId, FeatureRow], snapshot:
     )
 
 
-def _evidence(one: StudiedRole) -> Markup:
+def _evidence(one: MachineRole) -> Markup:
     return html(
         '<ul class="small soft">{}</ul>',
-        join(html("<li>{}</li>", said) for said in one.evidence[:4]),
+        join(html("<li>{}</li>", link.sentence) for link in one.evidence[:4]),
     )
 
 
-def _many(one: Polysemanticity) -> Markup:
+def _carrying(one: Polysemanticity) -> int | None:
+    """Clusters that carry 80 % of the head's mass; None where they do not reach it."""
+    return next((need.clusters for need in one.needed if need.mass == 0.8), None)
+
+
+def _many(one: Polysemanticity, carry: Mapping[SaeId, int | None]) -> Markup:
     """How many things the head does, in a sentence."""
     against = ""
-    if one.cohesion is not None and one.null_mean is not None:
+    if one.cohesion is not None and one.chance is not None:
         within = (
-            f" ({fixed(one.within.low, 2)} to {fixed(one.within.high, 2)})" if one.within else ""
+            f" ({fixed(one.interval.low, 2)} to {fixed(one.interval.high, 2)})"
+            if one.interval
+            else ""
         )
         against = (
-            f" Cohesion {fixed(one.cohesion, 2)}{within} against {fixed(one.null_mean, 2)} by"
+            f" Cohesion {fixed(one.cohesion, 2)}{within} against {fixed(one.chance, 2)} by"
             f" chance, p {sig(one.p)}."
         )
-    mass = f" {one.need_80} clusters carry 80 % of its mass." if one.need_80 else ""
+    most = carry.get(one.sae)
+    mass = f" {most} clusters carry 80 % of its mass." if most else ""
     kind = "one thing" if one.one_thing else "several things"
     return html(
         "By its top {} features in {} it does <b>{}</b>: {} clusters, the largest with {}.{}{}",

@@ -8,16 +8,12 @@ from app.web.widgets.html import a, a_id, html, join
 from app.web.widgets.results import ranged
 from app.web.widgets.table import Column, table
 from app.web.widgets.text import count, exact, fixed, percent, sig, visible
+from atlas.head_types import Edge, HeadComposition
 from atlas.ids import HeadId
-from atlas.study_types import (
-    DistanceShare,
-    HeadLook,
-    HeadStudies,
-    HeadToken,
-    Partner,
-)
+from atlas.study_types import DistanceShare, HeadLook, HeadStudies, HeadToken
 
-_AROUND, _LOOKS = 8, 9
+_AROUND, _LOOKS, _PARTNERS = 8, 9, 12
+_COMPOSITION = "|W_OV W| / (|W_OV| |W|), Frobenius norms"
 _READS = {"q": "queries", "k": "keys", "v": "values"}
 
 
@@ -160,29 +156,40 @@ def effects(studied: HeadStudies, snapshot: str) -> Markup:
     return html("<h2>What studies say {}</h2>{}", said, table(columns, lines))
 
 
-def partners(studied: HeadStudies, snapshot: str) -> Markup:
+def partners(composed: HeadComposition, snapshot: str) -> Markup:
     """Heads that compose with this one most strongly, by weights."""
-    if not studied.partners:
+    edges = sorted((*composed.earlier, *composed.later), key=lambda one: -one.score)[:_PARTNERS]
+    if not edges:
         return Markup("")
-    most = studied.partners[0].score
     columns = (
         Column("head", width="10em"),
         Column("how"),
-        Column("score", True, "|W_OV W| / (|W_OV| |W|), Frobenius norms"),
+        Column("score", True, f"{_COMPOSITION}; about {sig(composed.chance)} by chance"),
         Column("", width="40%"),
     )
     lines = (
         (
-            a_id(one.head, snapshot, f"L{one.head.layer}H{one.head.head}"),
-            _how(one),
+            _other(one, composed.id, snapshot),
+            _how(one, composed.id),
             sig(one.score),
-            html('<span class="bar"><i style="width:{:.1f}%"></i></span>', 100 * one.score / most),
+            html(
+                '<span class="bar"><i style="width:{:.1f}%"></i></span>',
+                100 * one.score / edges[0].score,
+            ),
         )
-        for one in studied.partners
+        for one in edges
     )
-    return html("<h2>Composition partners</h2>{}", table(columns, lines))
+    said = html('<p class="small soft">{}</p>', " ".join(composed.said)) if composed.said else ""
+    return html("<h2>Composition partners</h2>{}{}", table(columns, lines), said)
 
 
-def _how(one: Partner) -> str:
+def _other(one: Edge, head: HeadId, snapshot: str) -> Markup:
+    other = one.later if one.head == head else one.head
+    return a_id(other, snapshot, f"L{other.layer}H{other.head}")
+
+
+def _how(one: Edge, head: HeadId) -> str:
     kind = _READS[one.kind]
-    return f"reads this head into its {kind}" if one.later else f"is read into {kind} of this head"
+    if one.head == head:
+        return f"reads this head into its {kind}"
+    return f"is read into {kind} of this head"
