@@ -38,6 +38,10 @@ def _proportions(name: str) -> dict[str, pa.DataType]:
     return {name: _REAL, f"{name}_low": _REAL, f"{name}_high": _REAL}
 
 
+def _estimate(name: str) -> dict[str, pa.DataType]:
+    return {name: _DOUBLE, f"{name}_low": _DOUBLE, f"{name}_high": _DOUBLE, f"{name}_n": _BIG}
+
+
 _LOSSES = {
     "ce_clean": _DOUBLE,
     "ce_sae": _DOUBLE,
@@ -265,6 +269,34 @@ TABLES: dict[str, pa.Schema] = {
             "heads": _BIG,
             "measure": _TEXT,
             **_FIGURE,
+            "run": _TEXT,
+        },
+        "prefix_compare": {
+            "model": _TEXT,
+            "what": _TEXT,
+            "name": _TEXT,
+            **_estimate("short"),
+            **_estimate("long"),
+            "difference": _DOUBLE,
+            "p_heads": _DOUBLE,
+            "p_features": _DOUBLE,
+            "short_heads": _BIG,
+            "long_heads": _BIG,
+            "run": _TEXT,
+        },
+        "prefix_label": {
+            "model": _TEXT,
+            "class": _TEXT,
+            "layer": _INT,
+            "head": _INT,
+            "rank": _SHORT,
+            "sae_id": _TEXT,
+            "feature": _INT,
+            "title": _TEXT,
+            "family": _TEXT,
+            "share": _DOUBLE,
+            "two": _DOUBLE,
+            "leads": _BIG,
             "run": _TEXT,
         },
         "head_distance": {

@@ -14,6 +14,7 @@ from ingest.config import Count, StudyPart
 from ingest.studies import prefix_tables as tables
 from ingest.studies import prefix_text as texts
 from ingest.studies.prefix_class import classify
+from ingest.studies.prefix_compare import compare, labels
 from ingest.studies.prefix_synthetic import LENGTHS, ROOM, Scored, score, sequences
 from ingest.studies.prefix_text import CONTROLS, LEAST, LONGEST, Break, Event
 from ingest.studies.study import Arrays, Batch, Findings, Study
@@ -67,6 +68,8 @@ def prefix(study: Study, settings: PrefixSettings) -> Findings:
             "prefix_head": tables.heads(key, classed, found.counts),
             "prefix_break": tables.breaks(key, broken, after, draw),
             "prefix_feature": tables.features(key, classed, led, draw),
+            "prefix_compare": compare(key, classed, led, draw, settings.seed),
+            "prefix_label": labels(key, classed, led),
         },
         {
             "synthetic sequences per length": settings.sequences,

@@ -164,7 +164,7 @@ def test_the_cost_of_a_head_is_the_loss_with_its_mean_in_place_of_its_z(tiny, tm
         work.scratch.mkdir()
         study = Study(atlas, atlas.model("tiny"), HeadsPart(tokens=100), work)
         means = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0))
-        (found,) = costs(study, means, slice(0, 2))
+        (found,) = costs(study, study.model, means, slice(0, 2))
         text = study.text.text.contexts
     tokens, length = torch.from_numpy(text.tokens[:2]).long(), int(text.length[0])
 
