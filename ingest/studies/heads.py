@@ -62,8 +62,16 @@ def study_heads(study: Study, settings: HeadsPart) -> Findings:
     said += more
     name, run = model.info.id, study.work.run
     chosen = tables.chosen(on_text, settings.bands, settings.per_band, settings.seed)
+    metrics = tables.metric_table(name, run, on_text, on_repeated, weights, ablated)
+    ranking = tables.ranking_table(metrics)
+    said += tuple(
+        f"heads for {one.metric} are ranked by {one.condition}; over all heads the rank correlation"
+        f" with {one.checked_by} is {tables.agreement(ranking, one.metric):.2f}"
+        for one in tables.RANKINGS
+    )
     found = {
-        "head_metric": tables.metric_table(name, run, on_text, on_repeated, weights, ablated),
+        "head_ranking": ranking,
+        "head_metric": metrics,
         "head_distance": tables.distance_table(name, run, on_text),
         "head_token": tables.token_table(name, run, text.text.contexts, on_text, settings.top),
         "head_example": tables.example_table(name, run, chosen),

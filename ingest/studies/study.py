@@ -31,7 +31,7 @@ from atlas.lens.sae import Sae
 from atlas.model import LanguageModel, fingerprint
 from atlas.types import Model, Run
 from ingest import run as runs
-from ingest.config import StudyPart, make_study
+from ingest.config import CorpusPart, StudyPart, make_study
 from ingest.run import Work
 from ingest.studies.text import HeldOut, corpus_of, held_out
 
@@ -90,6 +90,21 @@ class Study:
             )
         self.work.reporter.advance(1)
         return loaded
+
+    @property
+    def corpus(self) -> CorpusPart:
+        """Which text, and how contexts are cut and started."""
+        return self._settings.corpus
+
+    @property
+    def batch_contexts(self) -> int:
+        """Contexts per forward pass."""
+        return self._settings.batch_contexts
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+        return self._settings.seed
 
     @property
     def device(self) -> str:

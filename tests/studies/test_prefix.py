@@ -13,6 +13,7 @@ from ingest.studies.prefix import read_again, spoil
 from ingest.studies.prefix_class import CLASSES, Classed, classify
 from ingest.studies.prefix_compare import compare, labels, wording
 from ingest.studies.prefix_synthetic import score, sequences
+from ingest.studies.prefix_tables import Key
 from ingest.studies.prefix_text import (
     Break,
     Event,
@@ -23,7 +24,6 @@ from ingest.studies.prefix_text import (
     prefix_lengths,
     same_as,
 )
-from ingest.studies.prefix_tables import Key
 from ingest.studies.study import run_study
 from tests.studies.planted import a_planted, inducing
 
