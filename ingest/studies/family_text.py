@@ -2,9 +2,9 @@
 
 From its examples a feature gets a word list: the words that it fetched (for induction, previous
 token and context families) or fired on (for the others). Words are compared without case and space,
-which are the forms of a token that the paper's proxy counts as one. The family then predicts, from tokens and
-positions only, where the feature fires: precision is the share of firings that were predicted,
-recall the share of predicted positions where it fires (PAPER.md section 6.1).
+which are the forms of a token that the paper's proxy counts as one. The family then predicts, from
+tokens and positions only, where the feature fires: precision is the share of firings that were
+predicted, recall the share of predicted positions where it fires (PAPER.md section 6.1).
 """
 
 from typing import Any, NamedTuple

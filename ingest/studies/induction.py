@@ -22,9 +22,9 @@ from ingest.studies.study import Arrays, Study
 from ingest.studies.text import start_token
 from ingest.wilson import wilson
 
-BOOSTED = 3
+BOOSTED = 2
 """Tokens per feature that its decoder boosts most."""
-TRIALS = 8
+TRIALS = 6
 """Sequences in which each of them follows another random token."""
 FIRES = 0.5
 """Share of the second A on which a feature must fire."""

@@ -115,7 +115,7 @@ def compare(
     ]
     seen = difference(found.values, short)
     n = {"short_heads": len(set(heads[short])), "long_heads": len(set(heads[~short]))}
-    rows = [
+    rows: list[Row] = [
         {"what": what, "name": name, "difference": float(seen[column])}
         | _means(found.values[:, column], short, draw)
         | {"p_heads": _p(seen[column], [one[column] for one in by_heads])}

@@ -1,4 +1,4 @@
-"""The induction detector: its sequences and counts by hand, planted features found and others not."""
+"""The induction detector: sequences and counts by hand, planted features found, others not."""
 
 import numpy as np
 import pytest

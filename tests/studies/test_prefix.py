@@ -151,6 +151,7 @@ def test_planted_heads_lose_their_source_by_as_much_as_they_matched():
 
 def test_the_study_of_a_tiny_model_gives_every_head_a_class_and_says_its_sizes(store):
     changes = ["sequences=6", "tokens=300", "events=3", "breaks=6", "threshold=0.15"]
+    changes += ["dtype=bfloat16"]
     bundle = run_study("prefix", STUDIES["prefix"], store, changes=changes)
     publish(store, [bundle.path])
     with Atlas.open(store) as atlas:
@@ -165,6 +166,7 @@ def test_the_study_of_a_tiny_model_gives_every_head_a_class_and_says_its_sizes(s
     assert {row["control"] for row in found["prefix_break"]} >= {"random", "resample", "mean"}
     assert {row["measure"] for row in found["prefix_feature"]} == {"distance", "one", "two"}
     assert page.samples["synthetic sequences per length"] == 6
+    assert "differs from float32's by" in page.said[0]
 
 
 def a_led_feature(index: int, head: int, family: str | None, layer: int = 0) -> LedFeature:
