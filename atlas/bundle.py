@@ -408,6 +408,19 @@ TABLES: dict[str, pa.Schema] = {
             **_FIGURE,
             "run": _TEXT,
         },
+        "ioi_circuit": {
+            **_HEAD_KEY,
+            "place": _TEXT,
+            **_FIGURE,
+            "rank": _SHORT,
+            "sae_id": _TEXT,
+            "feature": _INT,
+            "title": _TEXT,
+            "fired": _DOUBLE,
+            "dfa": _DOUBLE,
+            "head_share": _DOUBLE,
+            "run": _TEXT,
+        },
         "ioi_noise": {
             "model": _TEXT,
             "layers": _INTS,
@@ -426,6 +439,7 @@ TABLES: dict[str, pa.Schema] = {
             "kept_mean_low": _DOUBLE,
             "kept_mean_high": _DOUBLE,
             "n": _BIG,
+            "bos": _BOOL,
             "run": _TEXT,
         },
         "feature_family": {

@@ -133,3 +133,28 @@ COMMENT ON COLUMN head_ranking.check_condition IS 'Another condition of the same
 COMMENT ON COLUMN head_ranking.check_value IS 'Value there';
 COMMENT ON COLUMN head_ranking.check_rank IS 'Rank by that value';
 COMMENT ON COLUMN head_ranking.run IS 'run.id';
+
+ALTER TABLE ioi_noise ADD COLUMN bos BOOLEAN;
+COMMENT ON COLUMN ioi_noise.bos IS 'Whether the prompts begin with the start token, as contexts of training do';
+
+CREATE TABLE ioi_circuit (
+  model VARCHAR, layer INTEGER, head INTEGER, place VARCHAR, value DOUBLE, low DOUBLE, high DOUBLE,
+  n BIGINT, rank SMALLINT, sae_id VARCHAR, feature INTEGER, title VARCHAR, fired DOUBLE,
+  dfa DOUBLE, head_share DOUBLE, run VARCHAR);
+COMMENT ON TABLE ioi_circuit IS 'The heads that carry the task, with the features that they give most to where they act.';
+COMMENT ON COLUMN ioi_circuit.model IS 'model.id';
+COMMENT ON COLUMN ioi_circuit.layer IS 'Layer of the head';
+COMMENT ON COLUMN ioi_circuit.head IS 'Head index in the layer';
+COMMENT ON COLUMN ioi_circuit.place IS 'S2 or end: where its z is resampled from the prompt with a third name at S2';
+COMMENT ON COLUMN ioi_circuit.value IS 'Mean change of the difference of logits by that';
+COMMENT ON COLUMN ioi_circuit.low IS 'Lower end of the 95 % bootstrap interval over prompts';
+COMMENT ON COLUMN ioi_circuit.high IS 'Upper end of the same interval';
+COMMENT ON COLUMN ioi_circuit.n IS 'Prompts of that';
+COMMENT ON COLUMN ioi_circuit.rank IS 'Order of the feature by dfa, from 0; NULL where the layer has no SAE';
+COMMENT ON COLUMN ioi_circuit.sae_id IS 'sae.id';
+COMMENT ON COLUMN ioi_circuit.feature IS 'feature.feature';
+COMMENT ON COLUMN ioi_circuit.title IS 'Its best supported title';
+COMMENT ON COLUMN ioi_circuit.fired IS 'Share of prompts in which it fires there';
+COMMENT ON COLUMN ioi_circuit.dfa IS 'Mean DFA of the head to it there over all prompts, nothing where it is silent';
+COMMENT ON COLUMN ioi_circuit.head_share IS 'Share of the head in the mean |DFA| of all heads to it there';
+COMMENT ON COLUMN ioi_circuit.run IS 'run.id of the study';
