@@ -148,12 +148,12 @@ class _Head:
         self._same = rules.sameness(self._traits)
 
     def tops(self) -> Iterator[tuple[str, int, NDArray[Any]]]:
-        """(by, k, rows of the live features), largest share first."""
+        """(by, k, rows of the live features), largest share first; none where it has no share."""
         shares = {"weights": self._live.weight_share, "measured": self._live.dfa_share}
         for by, share in shares.items():
             order = np.argsort(-share[:, self._head], kind="stable")
             for k in TOPS:
-                if k <= len(order):
+                if k <= len(order) and share[:, self._head].any():
                     yield by, k, order[:k]
 
     def claims(self, by: str, k: int, top: NDArray[Any]) -> Iterator[tuple[Row, NDArray[Any]]]:

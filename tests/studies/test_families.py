@@ -7,7 +7,7 @@ from atlas.api import Atlas
 from atlas.types import Query
 from ingest.studies.family_rules import FAMILIES, explained, judge, shares
 from ingest.studies.family_text import Predictor, Words, index, predict, predictor, word_list
-from tests.studies.planted_heads import KNOWN
+from tests.studies.planted_heads import KNOWN, RESTING
 
 WORDS = np.array([[-1, 5, 6, 7, 5, 8, 9, 5, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 5]])
 
@@ -138,6 +138,7 @@ def test_planted_features_are_put_into_the_families_they_were_made_for(planted):
         assert [family(0, one) for one in range(KNOWN)] == ["previous_token"] * KNOWN
         assert [family(0, one) for one in range(KNOWN, 2 * KNOWN)] == ["duplicate_token"] * KNOWN
         assert [family(1, one) for one in range(KNOWN)] == ["induction"] * KNOWN
+        assert [family(1, one) for one in RESTING] == ["first_token"] * 2
         assert family(1, KNOWN) is None
         found = atlas.search(Query(family="induction"))
     assert found.total == KNOWN
@@ -158,7 +159,7 @@ def test_rules_of_planted_features_hold_on_text_that_was_held_out(planted):
         assert row.precision_low < row.precision <= row.precision_high
         assert row.specificity > 0.99
         assert row.precision_n > 50
-    assert rows.loc[("planted/1-att", "induction")].share == pytest.approx(1.0)
+    assert rows.loc[("planted/1-att", "induction")].share == pytest.approx(KNOWN / (KNOWN + 2))
 
 
 def test_activation_bins_of_a_family_add_up_to_its_firings(planted):
@@ -167,4 +168,6 @@ def test_activation_bins_of_a_family_add_up_to_its_firings(planted):
     best = tables["feature_family"].query("best")
     assert bins.to_dict() == best.groupby(["sae", "family"]).fired.sum().to_dict()
     assert [sum(row) for row in best.bin_fired] == best.fired.tolist()
-    assert [sum(row) for row in best.bin_hits] == best.hits.tolist()
+    foretold = best[best.hits.notna()]
+    assert [sum(row) for row in foretold.bin_hits] == foretold.hits.tolist()
+    assert best[best.hits.isna()].family.unique().tolist() == ["first_token"]
