@@ -41,9 +41,13 @@ class FamiliesPart(StudyPart):
     """Settings of the study of feature families."""
 
     tokens: Count = 20_000
+    boosted: Count = 2
+    """Tokens per feature, boosted most by its decoder, on which the induction detector tests it."""
+    trials: Count = 6
+    """Random sequences in which each of these tokens is tested."""
 
 
-def study_families(study: Study, settings: FamiliesPart) -> Findings:  # noqa: ARG001
+def study_families(study: Study, settings: FamiliesPart) -> Findings:
     """Families of all features of the model's SAEs, with precision, recall and shares per SAE."""
     words = _words(study)
     judged = {name: _judge(study, name, words) for name in study.saes}
@@ -57,7 +61,7 @@ def study_families(study: Study, settings: FamiliesPart) -> Findings:  # noqa: A
     index = texts.index(context_words, valid)
     names = np.array(_vocabulary(words, study), dtype=object)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES_MADE}
-    detected = induction.detect(study)
+    detected = induction.detect(study, settings.boosted, settings.trials)
     study.work.reporter.stage("judge", len(judged), "SAEs")
     for name, (examples, found) in judged.items():
         own = list(tables.feature_rows(str(name), examples, found, fired[name], index, names))
@@ -75,7 +79,8 @@ def study_families(study: Study, settings: FamiliesPart) -> Findings:  # noqa: A
         "held-out positions": int(valid.sum()),
         "held-out firings": sum(len(one.feature) for one in fired.values()),
         "stored examples": sum(len(one.feature) for one, _ in judged.values()),
-        "sequences per boosted token": induction.TRIALS,
+        "boosted tokens per feature": settings.boosted,
+        "sequences per boosted token": settings.trials,
     }
     return Findings({name: table_of(name, own, run) for name, own in rows.items()}, samples)
 

@@ -22,10 +22,6 @@ from ingest.studies.study import Arrays, Study
 from ingest.studies.text import start_token
 from ingest.wilson import wilson
 
-BOOSTED = 2
-"""Tokens per feature that its decoder boosts most."""
-TRIALS = 6
-"""Sequences in which each of them follows another random token."""
 FIRES = 0.5
 """Share of the second A on which a feature must fire."""
 TIMES = 2.0
@@ -68,21 +64,26 @@ class Detected(NamedTuple):
 
 
 def sequences(
-    wanted: NDArray[np.int64], length: int, start: int | None, rng: np.random.Generator
+    wanted: NDArray[np.int64],
+    trials: int,
+    length: int,
+    start: int | None,
+    rng: np.random.Generator,
 ) -> NDArray[np.int64]:
     """`[sequence, pos]`: a start, tokens at random, then the same ones again.
 
-    Every wanted token stands behind another one in TRIALS sequences or some more.
+    Every wanted token stands behind another one in `trials` sequences or some more.
 
     Args:
         wanted: `[n]` different tokens.
+        trials: sequences for each of them.
         length: tokens of one copy.
         start: start token, or None.
         rng: draws the orders.
     """
     length = min(length, len(wanted))
     rounds = []
-    for _ in range(TRIALS):
+    for _ in range(trials):
         order = rng.permutation(wanted)
         over = len(order) % (length - 1)
         others = np.setdiff1d(wanted, order[len(order) - over :])
@@ -124,9 +125,15 @@ def rates(counts: Counts) -> Rates:
     return Rates(counts.tokens[row, best], seen, first, elsewhere, counts.trials[row, best], fires)
 
 
-def detect(study: Study) -> dict[SaeId, Detected]:
-    """What the detector says of every SAE of the study's model."""
-    own = {name: _feature_tokens(study, name) for name in study.saes}
+def detect(study: Study, boosted: int, trials: int) -> dict[SaeId, Detected]:
+    """What the detector says of every SAE of the study's model.
+
+    Args:
+        study: what to run.
+        boosted: tokens per feature that its decoder boosts most.
+        trials: sequences in which each of them follows another random token.
+    """
+    own = {name: _feature_tokens(study, name, boosted) for name in study.saes}
     rng = np.random.default_rng(study.seed)
     other = {name: tokens[rng.permutation(len(tokens))] for name, tokens in own.items()}
     model = study.model
@@ -134,21 +141,21 @@ def detect(study: Study) -> dict[SaeId, Detected]:
     wanted = np.array(sorted({int(t) for some in own.values() for t in some.ravel()} & allowed))
     start = start_token(model, study.corpus)
     room = min(study.corpus.context_length, model.context_length) - (start is not None)
-    drawn = sequences(wanted, room // 2, start, rng)
+    drawn = sequences(wanted, trials, room // 2, start, rng)
     loaded = {name: study.sae(name) for name in study.saes}
     begin = 0 if start is None else 1
     parts = list(_read(study, loaded, drawn, begin, own, other))
     return {name: _judged(study, name, own[name], other[name], parts) for name in study.saes}
 
 
-def _feature_tokens(study: Study, name: SaeId) -> NDArray[np.int64]:
+def _feature_tokens(study: Study, name: SaeId, boosted: int) -> NDArray[np.int64]:
     """`[feature, slot]`, the stored tokens whose logits the decoder raises most."""
     tables = [
         pa.Table.from_batches([batch.select(["feature", "top_tokens"])])
         for batch in study.atlas.export(name, "feature").batches
     ]
     rows = pa.concat_tables(tables)["top_tokens"].to_pylist()
-    return np.array([(row + [-1] * BOOSTED)[:BOOSTED] for row in rows], np.int64)
+    return np.array([(row + [-1] * boosted)[:boosted] for row in rows], np.int64)
 
 
 def _read(

@@ -77,7 +77,7 @@ CREATE TABLE feature_induction (
 COMMENT ON TABLE feature_induction IS 'The induction detector of the paper''s first post, for every living feature, beside the rule on measured DFA: random tokens said twice, [A][X] ... [A], X boosted by the feature''s decoder.';
 COMMENT ON COLUMN feature_induction.sae IS 'sae.sae';
 COMMENT ON COLUMN feature_induction.feature IS 'feature.feature';
-COMMENT ON COLUMN feature_induction.token IS 'X: of the two tokens that its decoder boosts most the one before whose second copy it fires most often';
+COMMENT ON COLUMN feature_induction.token IS 'X: of the tokens that its decoder boosts most (how many is in the run''s samples) the one before whose second copy it fires most often';
 COMMENT ON COLUMN feature_induction.second IS 'Share of second A on which it fires';
 COMMENT ON COLUMN feature_induction.second_low IS 'Lower end of its 95 % Wilson interval';
 COMMENT ON COLUMN feature_induction.second_high IS 'Upper end of it';

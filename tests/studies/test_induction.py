@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 
-from ingest.studies.induction import TRIALS, Counts, count, rates, sequences
+from ingest.studies.induction import Counts, count, rates, sequences
 from tests.studies.planted_heads import KNOWN, RESTING
+
+TRIALS = 6
+"""What the study of the planted model takes by default."""
 
 
 def test_every_wanted_token_follows_another_one_in_enough_sequences_said_twice():
     wanted = np.arange(10, 47)
-    drawn = sequences(wanted, 9, 1, np.random.default_rng(0))
+    drawn = sequences(wanted, TRIALS, 9, 1, np.random.default_rng(0))
     copy = drawn[:, 1:10]
     assert (drawn[:, 0] == 1).all()
     assert (drawn[:, 10:] == copy).all()
@@ -17,7 +20,7 @@ def test_every_wanted_token_follows_another_one_in_enough_sequences_said_twice()
     times = np.bincount(copy[:, 1:].ravel(), minlength=47)[10:]
     assert times.min() >= TRIALS
     assert times.max() <= 2 * TRIALS
-    assert sequences(wanted, 9, None, np.random.default_rng(0)).shape[1] == 18
+    assert sequences(wanted, TRIALS, 9, None, np.random.default_rng(0)).shape[1] == 18
 
 
 def test_firings_are_counted_where_an_own_token_follows():
