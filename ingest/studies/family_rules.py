@@ -2,8 +2,8 @@
 
 A firing is judged by its positive DFA alone: how it is shared out over source positions
 (PAPER.md section 6.2). Position 0, where heads rest, fetches nothing and acts as a bias: unless it
-gives most, it is left out of what the shares are of. Words are compared without case and surrounding
-space. A family holds for a feature when it explains enough of its firings.
+gives most, it is left out of what the shares are of. Words are compared without case and
+surrounding space. A family holds for a feature when it explains enough of its firings.
 """
 
 from typing import Any, NamedTuple
