@@ -6,7 +6,6 @@ and the same input gives the same bits. Tests run them in Triton's interpreter o
 on any device.
 """
 
-
 import torch
 from torch import Tensor
 
@@ -23,8 +22,8 @@ except ImportError as error:  # of the wheel, or of a library that it needs
         "CUDA builds of PyTorch on Linux bring it; or set train.step = 'dense'",
     ) from error
 
-HITS = 8
-"""Rows that a program gathers at once."""
+HITS, WARPS = 8, 8
+"""Rows that a program gathers at once, and its warps: compiled for Hopper nothing spills."""
 
 
 @triton.jit
@@ -131,9 +130,7 @@ def _features(
     tl.store(g_bias + layer * d_sae + feature, tl.sum(bias, 0))
 
 
-def by_token(
-    x: Tensor, params: Params, w_dec: Tensor, starts: Tensor, columns: Tensor
-) -> ByToken:
+def by_token(x: Tensor, params: Params, w_dec: Tensor, starts: Tensor, columns: Tensor) -> ByToken:
     """As `stacked.Kernels.by_token`."""
     layers, n, d_in = x.shape
     places = columns.shape[1]
@@ -160,6 +157,7 @@ def by_token(
         places,
         WIDTH=triton.next_power_of_2(d_in),
         HITS=HITS,
+        num_warps=WARPS,
     )
     return ByToken(values, along, residual, errors)
 
@@ -185,4 +183,5 @@ def by_feature(gradients: Params, x: Tensor, residual: Tensor, hits: Hits) -> No
         hits.rows.shape[1],
         WIDTH=triton.next_power_of_2(d_in),
         HITS=HITS,
+        num_warps=WARPS,
     )

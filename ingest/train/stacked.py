@@ -162,7 +162,7 @@ def largest_of_tokens(pre: Tensor, k: int) -> Chosen:
     layers, n, _ = pre.shape
     columns, order = pre.topk(k, dim=-1, sorted=False).indices.sort(dim=-1)
     values = pre.gather(-1, columns)
-    rows = torch.arange(n, device=pre.device).repeat_interleave(k).expand(layers, -1)
+    rows = torch.arange(n, device=pre.device).repeat_interleave(k).repeat(layers, 1)
     missed = torch.zeros(layers, dtype=torch.bool, device=pre.device)
     return Chosen(rows, columns.flatten(1), values.flatten(1), missed)
 
@@ -260,9 +260,7 @@ def sparse(
     )
 
 
-def _by_feature(
-    chosen: Chosen, found: ByToken, fires: Tensor, factor: float, d_sae: int
-) -> Hits:
+def _by_feature(chosen: Chosen, found: ByToken, fires: Tensor, factor: float, d_sae: int) -> Hits:
     keys = chosen.columns.masked_fill(~fires, d_sae).int()
     keys, order = keys.sort(dim=1, stable=True)
     return Hits(

@@ -55,7 +55,8 @@ def sink_limits(z: Tensor, valid: Tensor, sink_norm: float | None) -> Tensor:
 
 def without_sinks(z: Tensor, valid: Tensor, limits: Tensor) -> Tensor:
     """`valid` less the positions whose z passes its layer's limit in any layer."""
-    norms: Tensor = z.float().norm(dim=-1)
+    # With a float32 copy of a whole buffer a GPU's memory would be full.
+    norms = torch.linalg.vector_norm(z, dim=-1, dtype=torch.float32)
     return valid & (norms <= limits.to(norms.device)).all(dim=-1)
 
 
@@ -138,9 +139,9 @@ class Stream:
                     "raise train.buffer_tokens or lower train.batch",
                 )
             for batch in range(first, per_pass * self.buffers.repeats):
-                rows = self._order(number, batch // per_pass, len(pool))
+                rows = self._order(number, batch // per_pass, pool)
                 at = batch % per_pass * self.buffers.batch
-                picked = rows[at : at + self.buffers.batch].to(pool.device)
+                picked = rows[at : at + self.buffers.batch]
                 last = batch + 1 == per_pass * self.buffers.repeats
                 after = Place(number + 1, 0) if last else Place(number, batch + 1)
                 yield after, pool[picked].transpose(0, 1)
@@ -154,10 +155,12 @@ class Stream:
         orders = {int(r): _permutation(total, self.buffers.seed, int(r)) for r in rounds.unique()}
         return torch.stack([orders[int(p) // total][int(p) % total] for p in places])
 
-    def _order(self, number: int, repeat: int, size: int) -> Tensor:
-        key = (number, repeat, size)
+    def _order(self, number: int, repeat: int, pool: Tensor) -> Tensor:
+        """The order of a pass over a buffer, on its device: a copy per batch would wait for it."""
+        key = (number, repeat, len(pool))
         if getattr(self, "_key", None) != key:
-            self._key, self._rows = key, _permutation(size, self.buffers.seed, number, repeat)
+            rows = _permutation(len(pool), self.buffers.seed, number, repeat)
+            self._key, self._rows = key, rows.to(pool.device)
         return self._rows
 
 

@@ -56,7 +56,10 @@ def test_by_token_is_the_plain_formula(kernels, count):
 def test_by_feature_is_the_plain_formula_and_gives_the_same_bits_again(kernels):
     params, x, chosen = a_case()
     g = torch.Generator().manual_seed(3)
-    residual, weights = torch.randn(x.shape, generator=g).to(HERE), torch.randn(2, 3, 160, generator=g).to(HERE)
+    residual, weights = (
+        torch.randn(x.shape, generator=g).to(HERE),
+        torch.randn(2, 3, 160, generator=g).to(HERE),
+    )
     fires = chosen.values > 0.5
     keys, order = chosen.columns.masked_fill(~fires, 30).sort(dim=1, stable=True)
     weights = weights * fires
