@@ -67,6 +67,8 @@ _ASK = {
     getattr(Tensor, name)
     for name in ("__bool__", "__float__", "__int__", "__index__", "item", "tolist", "nonzero")
 } | {Tensor.cpu, torch.nonzero, torch.bincount, Tensor.bincount}
+_OWN = (Tensor.grad.__get__, Tensor.grad.__set__, Tensor.__hash__)
+"""What belongs to a tensor as an object, not to what it holds."""
 _TWO_DEVICES = {Tensor.copy_}
 _INDEX = {Tensor.__getitem__, Tensor.__setitem__}
 
@@ -76,8 +78,12 @@ def _call(func: Any, args: Any, kwargs: dict[str, Any], strict: bool) -> Any:
     there = [one for one in given if _is_there(one)]
     if there and func in (Tensor.device.__get__, Tensor.is_cuda.__get__):
         return GPU if func == Tensor.device.__get__ else True
+    if func in _OWN:
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args)
     if func is Tensor.numpy and there:
         raise TypeError("can't convert cuda:0 device type tensor to numpy")
+    kwargs = {name: value for name, value in kwargs.items() if name != "pin_memory"}
     to, args, kwargs = _target(func, args, kwargs, bool(there))
     if strict and there and (_asks(func, args) or to == "cpu"):
         raise Asked(f"{func.__name__}")
@@ -101,9 +107,7 @@ def _put(tensor: Tensor) -> Tensor:
 
 
 def _plain(tree: Any) -> Any:
-    return tree_map(
-        lambda one: one.as_subclass(Tensor) if isinstance(one, There) else one, tree
-    )
+    return tree_map(lambda one: one.as_subclass(Tensor) if isinstance(one, There) else one, tree)
 
 
 def _asks(func: Any, args: Any) -> bool:
@@ -119,14 +123,14 @@ def _target(func: Any, args: Any, kwargs: dict[str, Any], there: bool) -> tuple[
     def kind(one: Any) -> str | None:
         if isinstance(one, torch.device):
             return one.type
-        if isinstance(one, str) and one.split(":")[0] in ("cpu", "cuda"):
+        if isinstance(one, str) and one.split(":")[0] in ("cpu", "cuda", "meta"):
             return one.split(":")[0]
         return "cuda" if isinstance(one, There) else None
 
     to = None
     if kwargs.get("device") is not None:
         to = kind(kwargs["device"])
-        kwargs = {**kwargs, "device": "cpu"}
+        kwargs = {**kwargs, "device": "cpu"} if to == "cuda" else kwargs
     elif func is Tensor.to and len(args) > 1:
         to = kind(args[1])
         if to and not isinstance(args[1], Tensor):
