@@ -56,7 +56,7 @@ def sink_limits(z: Tensor, valid: Tensor, sink_norm: float | None) -> Tensor:
 def without_sinks(z: Tensor, valid: Tensor, limits: Tensor) -> Tensor:
     """`valid` less the positions whose z passes its layer's limit in any layer."""
     # With a float32 copy of a whole buffer a GPU's memory would be full.
-    norms = torch.linalg.vector_norm(z, dim=-1, dtype=torch.float32)
+    norms: Tensor = torch.linalg.vector_norm(z, dim=-1, dtype=torch.float32)
     return valid & (norms <= limits.to(norms.device)).all(dim=-1)
 
 

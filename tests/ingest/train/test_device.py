@@ -6,8 +6,9 @@ import torch
 from atlas.errors import ConfigError, ModelError
 from ingest.config import SaePart, TrainPart
 from ingest.train import device
+from ingest.train.descend import descend
 from ingest.train.device import Way, stacked_step
-from ingest.train.loop import _descend, _layered_step, train
+from ingest.train.loop import _layered_step, train
 from ingest.train.objectives import make_objective
 from ingest.train.params import Params
 from ingest.train.path import choose_path
@@ -54,9 +55,27 @@ def test_gradients_counts_and_figures_are_those_of_the_layered_step(name, way):
         assert torch.allclose(other.cut, state.cut, atol=1e-6)
         for kind, one, wanted in zip(Measured._fields, found, expected, strict=True):
             assert torch.allclose(one.float(), wanted.float(), rtol=1e-4), kind
-        _descend(state, objective)
+        descend(state, objective)
         state.step += 1
     assert float(expected.dead[0]) > 0
+
+
+@pytest.mark.parametrize("clip", [1e-3, 1.0, float("inf")])
+def test_descending_by_kernels_is_what_pytorchs_optimiser_does(clip):
+    state, objective, stream = a_start("batchtopk")
+    objective.clip = clip
+    other = copied(state)
+    for (_, z), _ in zip(stream.batches(state.place), range(4), strict=False):
+        for one, kernels in ((state, None), (other, gathered)):
+            stacked_step(one, z, objective, DENSE, 0.5)
+            descend(one, objective, kernels)
+            one.step += 1
+    for kind, one, wanted in zip(Params._fields, other.params, state.params, strict=True):
+        assert torch.allclose(one, wanted, atol=1e-5), kind
+    for ours, theirs in zip(other.moments, state.moments, strict=True):
+        for one, wanted in zip(ours, theirs, strict=True):
+            assert torch.allclose(one, wanted, rtol=1e-3, atol=1e-7)
+    assert (other.params.w_dec.norm(dim=-1) - 1).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("group", [1, 2])
@@ -154,9 +173,9 @@ def test_on_a_gpu_a_step_mixes_no_devices_and_asks_for_no_value(name, way):
     with pretend_gpu(may_ask=False):
         there = moved_state(state, objective)
         found = stacked_step(there, on_gpu(z), objective, way, 0.5)
-        _descend(there, objective)
+        descend(there, objective, way.kernels)
     stacked_step(state, z, objective, way, 0.5)
-    _descend(state, objective)
+    descend(state, objective, way.kernels)
     assert all(isinstance(part, There) for part in found)
     for one, wanted in zip(there.params, state.params, strict=True):
         assert torch.equal(one.as_subclass(torch.Tensor), wanted)
