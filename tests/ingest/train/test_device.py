@@ -1,5 +1,7 @@
 """Steps that ask the device for nothing: the same as the steps that do, for every objective."""
 
+import sys
+
 import pytest
 import torch
 
@@ -15,7 +17,7 @@ from ingest.train.path import choose_path
 from ingest.train.reports import Measured, Reports
 from ingest.train.state import State
 from tests.ingest.train import gathered
-from tests.ingest.train.planted import a_stream
+from tests.ingest.train.planted import PlantedModel, a_stream
 from tests.ingest.train.test_loop import OBJECTIVES, Stopped, parts
 from tests.pretend_gpu import Asked, There, on_gpu, pretend_gpu
 
@@ -149,6 +151,29 @@ def test_the_path_goes_by_device_and_objective(monkeypatch):
     assert asked("auto", "cuda") == "dense"
     with pytest.raises(ConfigError, match="needs Triton"):
         asked("sparse", "cuda")
+
+
+def test_a_training_by_the_sparse_step_goes_as_the_layered_one(tmp_path, monkeypatch):
+    """The whole loop on a pretended GPU, with plain kernels in the place of Triton's."""
+    import ingest.train
+
+    monkeypatch.setattr("ingest.train.path.find_spec", lambda _: object())
+    monkeypatch.setitem(sys.modules, "ingest.train.kernels", gathered)
+    monkeypatch.setattr(ingest.train, "kernels", gathered, raising=False)
+    sae, part = parts("batchtopk", 64 * 10, lr=1e-4)
+    here = train(a_stream(), sae, part, tmp_path / "here")
+    told: list[int] = []
+    with pretend_gpu():
+        model = PlantedModel()
+        model.device, model.table = "cuda", on_gpu(model.table)
+        sparse = part.model_copy(update={"step": "sparse"})
+        there = train(
+            a_stream(model), sae, sparse, tmp_path / "t", stepped=lambda it: told.append(it.tokens)
+        )
+    assert told == [64 * step for step in range(1, 11)]
+    for one, wanted in zip(there.saes, here.saes, strict=True):
+        assert isinstance(one.w_enc, There)
+        assert torch.allclose(one.w_enc.as_subclass(torch.Tensor), wanted.w_enc, atol=1e-4)
 
 
 def test_figures_of_every_step_come_in_order():
