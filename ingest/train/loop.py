@@ -16,7 +16,7 @@ from ingest.train.objectives import Objective, Pass, make_objective
 from ingest.train.params import fold
 from ingest.train.state import Checkpoints, State, read_checkpoint
 from ingest.train.step import LayerStep, layer_step, project_and_clip, revive, select
-from ingest.train.stream import Place, Stream
+from ingest.train.stream import Place, Stream, seeded
 
 CUT_STEPS = 100
 """Steps over which the running mean of the batch cut reaches back; fewer in a short training."""
@@ -57,7 +57,7 @@ def train(
     """Train until `part.tokens` activations were used, from the checkpoint on when there is one.
 
     Args:
-        stream: where activations come from.
+        stream: where activations come from; the SAEs are those of `stream.trained`.
         sae: sizes and objective.
         part: length, schedule and optimiser.
         checkpoint: file that is written now and then and read at the start.
@@ -75,7 +75,7 @@ def train(
             state.place, z = next(batches)
             figures = _step(state, z, objective, encode_dtype)
             if objective.resamples:
-                _count(state, part.resample, part.batch, objective, batches)
+                _count(state, part.resample, stream.trained, objective, batches)
             stepped(figures)
             if state.step == steps or checkpoints.is_due:
                 assert stream.limits is not None
@@ -91,8 +91,8 @@ def _begin(
         state, stream.limits = found
         return state
     pool = stream.buffer(0, harvested)
-    generator = torch.Generator().manual_seed(objective.part.seed)
-    params, scale = objective.start(pool, generator)
+    generators = [seeded(objective.part.seed, layer) for layer in stream.trained]
+    params, scale = objective.start(pool, generators)
     stream.keep(0, pool)
     return State(params, scale, objective.betas)
 
@@ -164,13 +164,18 @@ def _descend(state: State, objective: Objective) -> None:
 
 
 def _count(
-    state: State, part: ResamplePart, batch: int, objective: Objective, batches: Batches
+    state: State,
+    part: ResamplePart,
+    layers: tuple[int, ...],
+    objective: Objective,
+    batches: Batches,
 ) -> None:
     """Count firings over the window before each resampling, and resample when its step has come."""
-    state.counted += batch
+    state.counted += objective.part.batch
     into = state.step % part.every
     if into == 0 and state.resampled < part.times and state.step < objective.steps:
-        _resample(state, part, objective.part.seed, batches)
+        seeds = [seeded(objective.part.seed, layer, state.step) for layer in layers]
+        _resample(state, part, seeds, batches)
         state.resampled += 1
     if into in (0, part.every - part.window):
         state.firings.zero_()
@@ -178,13 +183,15 @@ def _count(
 
 
 @torch.no_grad()
-def _resample(state: State, part: ResamplePart, seed: int, batches: Batches) -> None:
-    """Replace the features that fired too rarely; the batches that are drawn from are used up."""
+def _resample(
+    state: State, part: ResamplePart, seeds: list[torch.Generator], batches: Batches
+) -> None:
+    """Replace the features that fired too rarely; the batches that are drawn from are used up.
+
+    The learning rate drops even where nothing is dead: no layer depends on what others need.
+    """
     dead = state.firings <= part.cutoff * state.counted
     counts = dead.sum(1).tolist()
-    if not any(counts):
-        return
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + state.step)
     params, empty = state.params, state.params.w_enc.new_empty
     draws = [resample.Draw(empty(0), empty(0, params.w_enc.shape[2])) for _ in counts]
     for place, z in itertools.islice(batches, part.batches):
@@ -192,7 +199,7 @@ def _resample(state: State, part: ResamplePart, seed: int, batches: Batches) -> 
         for layer, x in enumerate(state.scale.apply(z)):
             centred = x - params.b_dec[layer]
             loss = resample.losses(params, layer, centred)
-            draws[layer] = resample.draw(draws[layer], centred, loss, counts[layer], generator)
+            draws[layer] = resample.draw(draws[layer], centred, loss, counts[layer], seeds[layer])
     for layer, drawn in enumerate(draws):
         resample.replace(params, state.moments, layer, dead[layer], drawn)
     state.dropped = state.step
