@@ -195,6 +195,10 @@ class TrainPart(_Part):
     dead_tokens: Count = 2_000_000
     """A feature that has not fired for this many tokens counts as dead."""
     resample: ResamplePart = ResamplePart()
+    step: Literal["auto", "layered", "dense", "sparse"] = "auto"
+    """How a step is computed: layered (layer by layer), dense (all layers at once, in fixed
+    shapes), sparse (that by Triton kernels over the firings alone); auto is layered on a CPU and
+    dense on a GPU. See docs/gpu.md."""
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Time between checkpoints."""
     seed: int = 0

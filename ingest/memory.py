@@ -16,12 +16,15 @@ from atlas.model import LanguageModel
 from atlas.types import HISTOGRAM_BINS
 from ingest.config import Job
 from ingest.mine.choose import DECILES, limits_of
+from ingest.train.device import layers_at_once
 
 BASE = 900_000_000
 """Resident size of Python with PyTorch and TransformerLens loaded, on the host."""
 FLOAT = 4
 KEPT = 16
 """Bytes of one kept firing: feature, activation, context, position."""
+CANDIDATE = 48
+"""Bytes of what a step on a GPU knows of one candidate for firing."""
 Room = Callable[[str], int]
 """Bytes that a device (`cpu`, `cuda:0`) has for this job."""
 
@@ -93,13 +96,13 @@ def phases(job: Job, shape: Shape) -> tuple[Phase, ...]:
 
 
 def _training(job: Job, shape: Shape, model: Part, sae: int) -> Phase:
-    layers, features, part = len(job.sae.layers), job.sae.d_sae, job.train
+    layers, part = len(job.sae.layers), job.train
     # Weights, gradients, two moments; and a checkpoint's copy of all but the gradients.
-    copies = 7 if shape.device == "cpu" else 4
+    # On a GPU that copy is the host's; there what projecting and clipping hold counts instead.
+    copies = 7 if shape.device == "cpu" else 5
     # The pieces it is made of, their joint copy, and what is left of it without sinks.
     buffer = 3 * part.buffer_tokens * layers * shape.d_in * shape.width
-    # Pre-activations in the model's precision and three tensors of their size, one layer at a time.
-    step = part.batch * (features * (shape.width + 3 * FLOAT) + 4 * layers * shape.d_in * FLOAT)
+    step = _step(job, shape) + 4 * layers * part.batch * shape.d_in * FLOAT
     return Phase(
         "training",
         shape.device,
@@ -110,6 +113,18 @@ def _training(job: Job, shape: Shape, model: Part, sae: int) -> Phase:
             Part("one step", step, "train.batch"),
         ),
     )
+
+
+def _step(job: Job, shape: Shape) -> int:
+    """What a step holds of one layer, or of a group of layers, beside inputs and residuals."""
+    batch, features, width = job.train.batch, job.sae.d_sae, shape.width
+    if shape.device == "cpu":  # pre-activations and three float32 tensors of their size
+        return batch * features * (width + 3 * FLOAT)
+    group = min(len(job.sae.layers), layers_at_once(batch, features, width))
+    # Pre-activations, activations and their two gradients; three masks; candidates while k is 4 k.
+    acts = batch * (features * (4 * width + 3) + 8 * job.sae.k * CANDIDATE)
+    # Weights in the model's precision, and a product that is on its way into the gradients.
+    return group * (acts + features * shape.d_in * (2 * width + 2 * FLOAT))
 
 
 def _evaluation(job: Job, shape: Shape, model: Part, saes: Part) -> Phase:

@@ -61,7 +61,8 @@ def _limits(norms: Tensor, sink_norm: float | None) -> Tensor:
 
 def norms_of(z: Tensor) -> Tensor:
     """Lengths of z over its last dimension, in float32."""
-    norms: Tensor = z.float().norm(dim=-1)
+    # A float32 copy of z could fill a GPU's memory.
+    norms: Tensor = torch.linalg.vector_norm(z, dim=-1, dtype=torch.float32)
     return norms
 
 
@@ -166,9 +167,9 @@ class Stream:
                     "raise train.buffer_tokens or lower train.batch",
                 )
             for batch in range(first, per_pass * self.buffers.repeats):
-                rows = self._order(number, batch // per_pass, len(pool))
+                rows = self._order(number, batch // per_pass, pool)
                 at = batch % per_pass * self.buffers.batch
-                picked = rows[at : at + self.buffers.batch].to(pool.device)
+                picked = rows[at : at + self.buffers.batch]
                 last = batch + 1 == per_pass * self.buffers.repeats
                 after = Place(number + 1, 0) if last else Place(number, batch + 1)
                 yield after, pool[picked].transpose(0, 1).contiguous()
@@ -182,10 +183,12 @@ class Stream:
         orders = {int(r): _permutation(total, self.buffers.seed, int(r)) for r in rounds.unique()}
         return torch.stack([orders[int(p) // total][int(p) % total] for p in places])
 
-    def _order(self, number: int, repeat: int, size: int) -> Tensor:
-        key = (number, repeat, size)
+    def _order(self, number: int, repeat: int, pool: Tensor) -> Tensor:
+        """The order of a pass over a buffer, on its device: a copy per batch would wait for it."""
+        key = (number, repeat, len(pool))
         if getattr(self, "_key", None) != key:
-            self._key, self._rows = key, _permutation(size, self.buffers.seed, number, repeat)
+            rows = _permutation(len(pool), self.buffers.seed, number, repeat)
+            self._key, self._rows = key, rows.to(pool.device)
         return self._rows
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from ingest.config import SaePart, TrainPart
 from ingest.train.params import Params, Scale, initialise, measure_scale
 from ingest.train.schedule import learning_rate
+from ingest.train.stacked import Chosen, spread
 
 
 class Pass(NamedTuple):
@@ -18,6 +19,14 @@ class Pass(NamedTuple):
     pre: Tensor  # [batch, d_sae], in the precision of the encoder product
     slope: Tensor  # [batch, d_in], gradient of the loss by the reconstruction
     l0: float
+
+
+class Stack(NamedTuple):
+    """Several layers' batch after the firings' gradients are known, by the dense step."""
+
+    pre: Tensor  # [layer, batch, d_sae], in the precision of the encoder product
+    by_act: Tensor  # [layer, batch, d_sae], gradient of the squared error by every activation
+    l0: Tensor  # [layer]
 
 
 class Objective:
@@ -85,8 +94,39 @@ class Objective:
         """
         raise NotImplementedError
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it chooses a number of firings that is known beforehand."""
+        return False
+
+    def chosen(self, pre: Tensor, step: int) -> Chosen:
+        """The places that may fire among pre-activations `[layer, batch, d_sae]`, if bounded."""
+        raise NotImplementedError
+
+    def acts(
+        self,
+        pre: Tensor,
+        step: int,
+        log_threshold: Tensor,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
+        """Activations `[layer, batch, d_sae]` in `pre`'s precision; asks the device for no value.
+
+        Args:
+            pre: pre-activations `[layer, batch, d_sae]`.
+            step: steps done.
+            log_threshold: `[layer, d_sae]`.
+
+        Returns:
+            The activations, and `[layer]` bool: whether some of the largest were missed.
+        """
+        chosen = self.chosen(pre, step)
+        return spread(chosen, pre), chosen.missed
+
     def add_gradients(self, params: Params, gradients: Params, batch: Pass) -> None:
         """Gradients beyond those of the squared error and the L1 penalty; none by default."""
+
+    def add_stacked_gradients(self, params: Params, gradients: Params, batch: Stack) -> None:
+        """As `add_gradients`, for several layers; asks the device for no value."""
 
     def threshold(self, params: Params, cut: Tensor) -> Tensor:  # noqa: ARG002
         """`[layer, d_sae]`: what a feature of the finished SAE must exceed to fire.

@@ -39,3 +39,11 @@ class Relu(Objective):
 
     def hits(self, pre: Tensor, step: int, cut: float, log_threshold: Tensor) -> Tensor:  # noqa: ARG002
         return (pre.flatten() > 0).nonzero().squeeze(-1)
+
+    def acts(
+        self,
+        pre: Tensor,
+        step: int,  # noqa: ARG002
+        log_threshold: Tensor,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
+        return pre.relu(), torch.zeros(len(pre), dtype=torch.bool, device=pre.device)
