@@ -29,6 +29,8 @@ class Figures(NamedTuple):
     fvu: tuple[float, ...]
     l0: tuple[float, ...]
     dead: tuple[float, ...]  # share of features
+    loss: tuple[float, ...]  # mean squared error per entry of z, centred and scaled
+    rate: float  # of learning, in this step
 
 
 class Trained(NamedTuple):
@@ -122,11 +124,13 @@ def _step(state: State, z: Tensor, objective: Objective, encode_dtype: torch.dty
         state.cut[layer].lerp_(done.lowest, _newest(objective, state.step))
         errors.append(done.squared_error)
         l0.append(done.l0)
-    _descend(state, objective)
+    rate = _descend(state, objective)
     state.step += 1
-    fvu = torch.stack(errors) / variance.clamp(min=1e-12)
-    shares = tuple(dead.float().mean(1).tolist())
-    return Figures(state.step * batch, tuple(fvu.tolist()), tuple(l0), shares)
+    error = torch.stack(errors)
+    fvu = error / variance.clamp(min=1e-12)
+    found = torch.stack((fvu, dead.float().mean(1), error / x.shape[2]))
+    of_fvu, of_dead, of_loss = map(tuple, found.tolist())
+    return Figures(state.step * batch, of_fvu, tuple(l0), of_dead, of_loss, rate)
 
 
 def _newest(objective: Objective, step: int) -> float:
@@ -155,12 +159,15 @@ def _layer(
     return done
 
 
-def _descend(state: State, objective: Objective) -> None:
+def _descend(state: State, objective: Objective) -> float:
+    """One step of the optimiser; gives its learning rate."""
     project_and_clip(state.params, state.gradients, objective.clip)
+    rate = objective.rate(state.step, state.dropped)
     for group in state.optimiser.param_groups:
-        group["lr"] = objective.rate(state.step, state.dropped)
+        group["lr"] = rate
     state.optimiser.step()
     state.params.w_dec.copy_(torch.nn.functional.normalize(state.params.w_dec, dim=-1))
+    return rate
 
 
 def _count(
