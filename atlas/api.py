@@ -24,6 +24,7 @@ from atlas.label_types import (
     Wanted,
 )
 from atlas.prompt_types import Features, PromptSearch, RankBy
+from atlas.record import Record
 from atlas.store import (
     export,
     features,
@@ -271,6 +272,10 @@ class Atlas:
     def run(self, name: str) -> Run:
         """One run."""
         return self.evidence.run(name)
+
+    def record(self, run: str) -> Record:
+        """How a run went: the curve of its training and its log. Both are empty for old bundles."""
+        return self.evidence.record(run)
 
     def saes(self) -> tuple[Sae, ...]:
         """All SAEs by model, layer and set."""

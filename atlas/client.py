@@ -23,6 +23,7 @@ from atlas.label_types import (
 )
 from atlas.progress import Progress
 from atlas.prompt_types import Features, PromptSearch, RankBy
+from atlas.record import Record
 from atlas.store.describe import TablePage
 from atlas.store.export import Table
 from atlas.store.recipes import Recipe
@@ -135,6 +136,14 @@ class Client:
     def run(self, name: str) -> Run:
         """One run."""
         return self._get(Run, f"/runs/{_segment(name)}")
+
+    def record(self, run: str) -> Record:
+        """How a run went: the curve of its training and its log."""
+        return self._get(Record, f"/runs/{_segment(run)}/record")
+
+    def record_now(self, run: str) -> Record:
+        """What a run has written so far, published or not."""
+        return self._server.get(Record, f"/progress/{_segment(run)}")
 
     def progress(self) -> tuple[Progress, ...]:
         """How far every run of the store is, latest change first."""

@@ -29,6 +29,7 @@ from ingest import corpus as corpora
 from ingest import run
 from ingest.config import Job
 from ingest.corpus import Corpus
+from ingest.curve import Curve
 from ingest.engine import open_engine
 from ingest.imported import measure_limits, read_saes
 from ingest.memory import Room, check_room, room_of, shape_of
@@ -36,7 +37,7 @@ from ingest.mine.evidence import write_evidence
 from ingest.mine.passes import Mining
 from ingest.mine.units import exact, load_model
 from ingest.pace import Pace
-from ingest.run import Work, versions, write_json
+from ingest.run import Work, versions, write_json, write_record
 from ingest.train.evaluate import Evaluated, Evaluations, Losses, evaluate
 from ingest.train.loop import Figures, Trained, train
 from ingest.train.stream import Buffers, Stream
@@ -104,6 +105,7 @@ def _stages(job: Job, room: Room, work: Work, seconds: Callable[[], float]) -> B
         write_evidence(mining, work.folder, work.run, work.reporter, engine)
     _write_saes(work, model, job, fitted, evaluated, names)
     _write_run(work, model, job, fitted, corpus, seconds())
+    write_record(work)
     bundle = seal(work.folder, work.run)
     shutil.rmtree(work.scratch)
     return bundle
@@ -170,6 +172,7 @@ def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted
     uses = scored * job.train.repeats * buffers.contexts / contexts  # of one buffer
     a_buffer = buffers.contexts * job.corpus.context_length
     pace = Pace(math.ceil(total / uses) * a_buffer, total, reporter.clock)
+    curve = Curve(work.folder, layers, total // job.train.batch, job.train.batch)
     read = 0
 
     def harvested(tokens: int) -> None:
@@ -182,6 +185,7 @@ def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted
     def stepped(figures: Figures) -> None:
         if not pace.sees_steps:
             reporter.resume(figures.tokens - job.train.batch)
+        curve(figures)
         pace.stepped(job.train.batch, figures.tokens)
         shown = {"fvu": figures.fvu, "l0": figures.l0, "dead": figures.dead, "reading": None}
         reporter.advance(job.train.batch, pace.left, **shown)

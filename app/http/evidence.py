@@ -15,6 +15,7 @@ from atlas.api import Atlas
 from atlas.ids import FeatureId, Id, parse_feature
 from atlas.note_types import NotesOn
 from atlas.progress import Progress, read_all
+from atlas.record import Record, read_now
 
 router = APIRouter()
 ABOUT = "A database-backed atlas of attention heads and of the SAE features on their outputs."
@@ -128,6 +129,12 @@ def runs(asked: OfEvidence) -> Response:
 def run(run: str, asked: OfEvidence) -> Response:
     """One run with its whole configuration."""
     return asked.answer(asked.atlas.run(run))
+
+
+@router.get("/runs/{run}/record", responses=answers(Record))
+def record(run: str, asked: OfEvidence) -> Response:
+    """How a run went: the curve of its training and its log."""
+    return asked.answer(asked.atlas.record(run))
 
 
 @router.get("/saes", responses=answers(tuple[types.Sae, ...]))
@@ -317,4 +324,11 @@ def random_feature(
 def progress(request: Request) -> Response:
     """How far every run of this store is, latest change first."""
     found = read_all(request.app.state.atlas.store)
+    return Response(wire.dumps(found), 200, FRESH, JSON)
+
+
+@router.get("/progress/{run}", responses=answers(Record))
+def record_now(run: str, request: Request) -> Response:
+    """What a run has written of itself so far, published or not."""
+    found = read_now(request.app.state.atlas.store, run)
     return Response(wire.dumps(found), 200, FRESH, JSON)

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from atlas.errors import NotFound, StoreError
 from atlas.ids import FeatureId, Id, ModelId, SaeId, parse_feature, parse_sae
+from atlas.record import Record
 from atlas.store import rows, snapshots
 from atlas.store import vocab as vocabulary
 from atlas.store.describe import TablePage, describe
@@ -44,6 +45,8 @@ SELECT f.sae, f.feature, f.bias FROM feature f JOIN (
   SELECT DISTINCT unnest($saes::SMALLINT[]) AS sae, unnest($features::INTEGER[]) AS feature) w
   USING (sae, feature)
 """
+_CURVE = "SELECT * EXCLUDE (run) FROM training_curve WHERE run = $run ORDER BY layer, step"
+_LOG = "SELECT * EXCLUDE (run, rank) FROM run_log WHERE run = $run ORDER BY rank"
 _WINDOWS = """
 SELECT ctx, doc, source, start FROM context WHERE ctx IN (SELECT unnest($wanted::INTEGER[]))
 """
@@ -196,6 +199,11 @@ class Evidence:
         if name not in found:
             raise NotFound(f"no run {name!r}", f"runs: {', '.join(found)}")
         return found[name]
+
+    def record(self, name: str) -> Record:
+        """How a run went. Raises NotFound as `run`."""
+        run = self.run(name).id
+        return rows.record(self.query(_CURVE, run=run), self.query(_LOG, run=run))
 
     def sae(self, name: str | SaeId) -> Sae:
         """One SAE by id. Raises NotFound, naming those that exist."""

@@ -82,10 +82,10 @@ def train(
             if not is_checked:
                 check(state, z, objective, way)
                 is_checked = True
-            measured = _step(state, z, objective, way)
+            measured, rate = _step(state, z, objective, way)
             if objective.resamples:
                 _count(state, part.resample, stream.trained, objective, batches)
-            reports.add(state.step * part.batch, measured)
+            reports.add(state.step * part.batch, rate, measured)
             if state.step == steps or checkpoints.is_due:
                 reports.flush()
                 assert stream.limits is not None
@@ -130,15 +130,16 @@ def _begin(
 
 
 @torch.no_grad()
-def _step(state: State, z: Tensor, objective: Objective, way: Way) -> Measured:
+def _step(state: State, z: Tensor, objective: Objective, way: Way) -> tuple[Measured, float]:
+    """One step of all layers; gives its figures and its learning rate."""
     newest = _newest(objective, state.step)
     if way.path == "layered":
         measured = _layered_step(state, z, objective, way.dtype, newest)
     else:
         measured = stacked_step(state, z, objective, way, newest)
-    _descend(state, objective)
+    rate = _descend(state, objective)
     state.step += 1
-    return measured
+    return measured, rate
 
 
 def _layered_step(
@@ -167,10 +168,17 @@ def _layered_step(
         state.cut[layer].lerp_(done.lowest, newest)
         errors.append(done.squared_error)
         l0.append(done.l0)
-    fvu = torch.stack(errors) / variance.clamp(min=1e-12)
+    error = torch.stack(errors)
+    fvu = error / variance.clamp(min=1e-12)
     none = torch.zeros(len(x), dtype=torch.bool)
     on_host = torch.tensor(l0)
-    return Measured(fvu, on_host.to(fvu.device), dead.float().mean(1), none.to(fvu.device))
+    return Measured(
+        fvu,
+        on_host.to(fvu.device),
+        dead.float().mean(1),
+        error / x.shape[2],
+        none.to(fvu.device),
+    )
 
 
 def _newest(objective: Objective, step: int) -> float:
@@ -199,12 +207,15 @@ def _layer(
     return done
 
 
-def _descend(state: State, objective: Objective) -> None:
+def _descend(state: State, objective: Objective) -> float:
+    """One step of the optimiser; gives its learning rate."""
     project_and_clip(state.params, state.gradients, objective.clip)
+    rate = objective.rate(state.step, state.dropped)
     for group in state.optimiser.param_groups:
-        group["lr"] = objective.rate(state.step, state.dropped)
+        group["lr"] = rate
     state.optimiser.step()
     state.params.w_dec.copy_(torch.nn.functional.normalize(state.params.w_dec, dim=-1))
+    return rate
 
 
 def _count(

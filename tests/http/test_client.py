@@ -49,6 +49,7 @@ SAME = {
     "snapshots": lambda atlas: atlas.snapshots(),
     "models": lambda atlas: (atlas.models(), atlas.model("toy")),
     "runs": lambda atlas: (atlas.runs(), atlas.run("run-1")),
+    "record": lambda atlas: atlas.record("run-1"),
     "saes": lambda atlas: (atlas.saes(), atlas.sae("toy/1-t"), atlas.sae(parse("toy/0-t"))),
     "densities": lambda atlas: atlas.densities("toy/1-t"),
     "feature": lambda atlas: (atlas.feature("toy/1-t/0"), atlas.feature(parse("toy/1-t/5"))),

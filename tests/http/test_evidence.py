@@ -21,6 +21,7 @@ SAME = [
     ("/models/toy/vocab", lambda atlas: atlas.vocab("toy")),
     ("/runs", lambda atlas: atlas.runs()),
     ("/runs/run-1", lambda atlas: atlas.run("run-1")),
+    ("/runs/run-1/record", lambda atlas: atlas.record("run-1")),
     ("/saes", lambda atlas: atlas.saes()),
     ("/saes/toy/1-t", lambda atlas: atlas.sae("toy/1-t")),
     ("/saes/toy/1-t/densities", lambda atlas: atlas.densities("toy/1-t")),
