@@ -32,7 +32,7 @@ cli = typer.Typer(
     help="An atlas of attention heads and of the SAE features on their outputs.",
 )
 # Tables in a file or a pipe are not folded to the width of a terminal that is not there.
-_WIDTH = None if sys.stdout.isatty() else 160
+_WIDTH = None if sys.stdout.isatty() else 1000
 out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
