@@ -1,7 +1,7 @@
 """Results of SQL, and the saved queries."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,7 +16,9 @@ def show_rows(console: Console, result: SqlResult) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, kind in zip(result.columns, result.types, strict=True):
         text = kind.startswith(("VARCHAR", "string", "large_string"))
-        table.add_column(escape(name), justify="left" if text else "right", overflow="fold")
+        # In a narrow terminal text is folded, numbers are kept whole.
+        side: Literal["left", "right"] = "left" if text else "right"
+        table.add_column(escape(name), justify=side, overflow="fold", no_wrap=not text)
     for row in result.rows:
         table.add_row(*(escape(_cell(value)) for value in row))
     console.print(table)
