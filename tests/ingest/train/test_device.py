@@ -14,10 +14,10 @@ from ingest.train.path import choose_path
 from ingest.train.reports import Measured, Reports
 from ingest.train.state import State
 from ingest.train.stream import seeded
-from tests.fake_gpu import Asked, fake_gpu, like
 from tests.ingest.train import gathered
 from tests.ingest.train.planted import a_stream
 from tests.ingest.train.test_loop import OBJECTIVES, Stopped, parts
+from tests.pretend_gpu import Asked, There, on_gpu, pretend_gpu
 
 DENSE = Way("dense", torch.float32)
 SPARSE = Way("sparse", torch.float32, gathered)
@@ -153,20 +153,27 @@ def test_figures_of_every_step_come_in_order():
 def test_on_a_gpu_a_step_mixes_no_devices_and_asks_for_no_value(name, way):
     state, objective, stream = a_start(name)
     _, z = next(stream.batches(state.place))
-    with fake_gpu() as gpu:
-        tensors = {key: like(part, gpu) for key, part in state.tensors().items()}
-        there = State.restored(tensors, state.numbers(), objective.betas)
-        bf16 = way._replace(dtype=torch.bfloat16)
-        found = stacked_step(there, like(z, gpu), objective, bf16, 0.5)
+    with pretend_gpu(may_ask=False):
+        there = moved_state(state, objective)
+        found = stacked_step(there, on_gpu(z), objective, way, 0.5)
         _descend(there, objective)
-    assert {part.device.type for part in found} == {"cuda"}
+    stacked_step(state, z, objective, way, 0.5)
+    _descend(state, objective)
+    assert all(isinstance(part, There) for part in found)
+    for one, wanted in zip(there.params, state.params, strict=True):
+        assert torch.equal(one.as_subclass(torch.Tensor), wanted)
 
 
-def test_the_layered_step_does_ask_so_the_test_above_can_fail():
-    state, objective, stream = a_start("batchtopk")
+def moved_state(state, objective):
+    tensors = {key: on_gpu(part) for key, part in state.tensors().items()}
+    return State.restored(tensors, state.numbers(), objective.betas)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_layered_step_works_on_a_gpu_and_asks(name):
+    state, objective, stream = a_start(name)
     _, z = next(stream.batches(state.place))
-    with fake_gpu() as gpu:
-        tensors = {key: like(part, gpu) for key, part in state.tensors().items()}
-        there = State.restored(tensors, state.numbers(), objective.betas)
-        with pytest.raises(Asked):
-            _layered_step(there, like(z, gpu), objective, torch.bfloat16, 0.5)
+    with pretend_gpu():
+        _layered_step(moved_state(state, objective), on_gpu(z), objective, torch.float32, 0.5)
+    with pretend_gpu(may_ask=False), pytest.raises(Asked):
+        _layered_step(moved_state(state, objective), on_gpu(z), objective, torch.float32, 0.5)
