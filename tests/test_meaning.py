@@ -111,7 +111,7 @@ def test_without_a_model_the_box_says_so_and_works(evidence, monkeypatch):
     monkeypatch.delenv("ATLAS_EMBED_MODEL", raising=False)
     page = Atlas.open(evidence.store).search(Query("board"))
     assert (page.searched, page.total > 0) == (("words",), True)
-    assert "ATLAS_EMBED_URL" in page.unsearched
+    assert "ATLAS_EMBED_MODEL" in page.unsearched
 
 
 class Failing:
