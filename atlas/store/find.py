@@ -15,7 +15,7 @@ from atlas.errors import NotFound, QueryError
 from atlas.ids import FeatureId, HeadId
 from atlas.note_types import ROLES
 from atlas.store import cursor, facets, meaning, words
-from atlas.store.evidence import Evidence, Key
+from atlas.store.evidence import Evidence
 from atlas.store.facets import HUMAN, NOBODY, Rows, Said
 from atlas.store.lists import Lists, first
 from atlas.store.meaning import Wanted
@@ -202,27 +202,15 @@ def _named(
     near: Matches | str,
 ) -> _Found:
     """What words find: by the index, by meaning, and first of all what people wrote."""
-    matches = _matches(evidence, query, clauses, near)
-    rows = evidence.lists.rows(matches.sae, matches.feature)
+    rows, scored = _matches(evidence, query, clauses, near)
     spoken = facets.rows_of(evidence, said.reasons)
     if not len(spoken):
-        return _ascending(rows, matches.score, evidence.lists.size)
-    above = float(matches.score.max(initial=0.0)) + 1.0
+        return _Found(rows, scored)
+    above = float(scored.max(initial=0.0)) + 1.0
     every, place = np.unique(np.concatenate([rows, spoken]), return_inverse=True)
     scores = np.zeros(len(every))
-    np.add.at(scores, place, np.concatenate([matches.score, np.full(len(spoken), above)]))
+    np.add.at(scores, place, np.concatenate([scored, np.full(len(spoken), above)]))
     return _Found(every, scores)
-
-
-def _ascending(rows: npt.NDArray[np.int64], score: npt.NDArray[np.float64], size: int) -> _Found:
-    """Rows in order with their scores; many are put in order by their place among all features."""
-    if len(rows) < size // 32:
-        order = np.argsort(rows)
-        return _Found(rows[order], score[order])
-    scores = np.full(size, np.nan)
-    scores[rows] = score
-    ordered = np.flatnonzero(~np.isnan(scores))
-    return _Found(ordered, scores[ordered])
 
 
 def _noted(query: Query, said: Said) -> Iterator[Collection[FeatureId]]:
@@ -329,15 +317,14 @@ def _hits(
     near: Matches | str,
 ) -> tuple[Hit, ...]:
     saes, features = (part.tolist() for part in evidence.lists.keys(rows))
-    keys: list[Key] = list(zip(saes, features, strict=True))
-    cards = evidence.rows_of(keys)
+    cards = evidence.rows_of(zip(saes, features, strict=True))
     if not clauses:
         return tuple(Hit(card, 0.0, ()) for card in cards)
-    cosines = {} if isinstance(near, str) else near.by_key()
-    reasons = evidence.index.reasons(keys, clauses)
+    cosines = {} if isinstance(near, str) else near.by_row()
+    reasons = evidence.index.reasons(rows.tolist(), clauses)
     hits = []
-    for key, card, score, why in zip(keys, cards, scores, reasons, strict=True):
+    for row, card, score, why in zip(rows.tolist(), cards, scores, reasons, strict=True):
         own = [said.reasons[card.id]] if card.id in said.reasons else []
-        like = [f"meaning: {cosines[key]:.2f} like the label"] if key in cosines else []
+        like = [f"meaning: {cosines[row]:.2f} like the label"] if row in cosines else []
         hits.append(Hit(card, score, (*own, *why, *like)))
     return tuple(hits)
