@@ -140,17 +140,23 @@ def _opened(folder: Path, layout: Layout) -> Callable[[Sequence[str]], NDArray[n
     try:
         import torch  # noqa: PLC0415 (a host that only serves the store does without)
         from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415
+        from transformers.utils import logging  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(
             "a sentence model that runs here needs torch and transformers",
             "pip install 'feature-atlas[embed-local]'",
         ) from error
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # a search is no place for one
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ConfigError(f"{folder} cannot be opened as a model: {reason}") from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()
     model.eval()
 
     def states(texts: Sequence[str]) -> NDArray[np.float32]:

@@ -17,7 +17,11 @@ _WINDOWS = 3
 
 
 def documents(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, Any]]:
-    """Every document of an open database: `row` of the lists, tokens, and each text twice."""
+    """Every document of an open database: `row` of the lists, tokens, and each text twice.
+
+    A token stands there as often as top examples fire on it, so that what fires on it most comes
+    first.
+    """
     saes = con.execute(
         "SELECT sae, model, d_sae FROM sae ORDER BY model, layer, set_name"
     ).fetchall()
@@ -41,7 +45,8 @@ def _documents_of(
         con.execute(_TEXTS, {"sae": sae, "around": _WINDOW, "many": _WINDOWS}).fetchall()
     )
     for feature, promoted in con.execute(_LIVE, {"sae": sae}).fetchall():
-        fires_on = tokens.get(feature, ())
+        fired = tokens.get(feature, ())
+        fires_on = tuple(dict.fromkeys(fired))
         texts: dict[str, list[str]] = {
             "title": titles.get(feature, []),
             "label": labels.get(feature, []),
@@ -49,7 +54,7 @@ def _documents_of(
             "promotes": list(plain.decode(promoted or ())),
             "example": ["".join(plain.decode(ids)) for ids in windows.get(feature, ())],
         }
-        document: dict[str, Any] = {"token": list(words.decode(fires_on))}
+        document: dict[str, Any] = {"token": list(words.decode(fired))}
         for name, values in texts.items():
             document[COLUMN[name]] = document[f"{COLUMN[name]}_word"] = values
         yield feature, document
@@ -62,7 +67,7 @@ _LABELS = (
     " WHERE sae = $sae AND (side = 'title') = $title GROUP BY feature"
 )
 _TOKENS = (
-    "SELECT feature, list(DISTINCT token ORDER BY token) FROM example"
+    "SELECT feature, list(token ORDER BY token) FROM example"
     " WHERE sae = $sae AND kind = 'top' GROUP BY feature"
 )
 _TEXTS = """

@@ -6,7 +6,7 @@ tokens a feature fires on are also indexed whole, spaces and line breaks include
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -69,7 +69,7 @@ def _schema() -> tantivy.Schema:
     for column in COLUMN.values():
         builder.add_text_field(column, stored=True, tokenizer_name="stem")
         builder.add_text_field(f"{column}_word", tokenizer_name="word")
-    builder.add_text_field("token", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("token", tokenizer_name="raw", index_option="freq")
     return builder.build()
 
 
@@ -103,6 +103,11 @@ def keep_common(folder: Path, size: int, least: int) -> None:
     index = Index(folder, new=True)
     words = index.frequent(least, common.MOST)
     common.build(folder, words, size, lambda word: index.match([Clause("word", word)]))
+
+
+def _any(queries: Iterable[tantivy.Query]) -> tantivy.Query:
+    """What meets at least one of some queries."""
+    return tantivy.Query.boolean_query([(tantivy.Occur.Should, one) for one in queries])
 
 
 def _where(found: Matches, columns: Sequence[Scores]) -> Matches:
@@ -180,15 +185,17 @@ class Index:
 
     def _query(self, clause: Clause) -> tantivy.Query:
         if clause.how == "token":
-            forms = list(vocab.spellings(clause.text))
-            return tantivy.Query.term_set_query(self._schema, "token", forms)
+            return _any(
+                tantivy.Query.term_query(self._schema, "token", form, index_option="freq")
+                for form in vocab.spellings(clause.text)
+            )
         pattern = self._pattern(clause)
         if not pattern.forms:
             return tantivy.Query.empty_query()
         ways = []
         for name, weight in FIELDS.items():
             ways += self._ways(COLUMN[name], weight, pattern, clause.text)
-        return tantivy.Query.boolean_query([(tantivy.Occur.Should, way) for way in ways])
+        return _any(ways)
 
     def _ways(
         self, column: str, weight: float, pattern: _Pattern, text: str

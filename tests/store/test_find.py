@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atlas.bundle import open_bundle
 from atlas.errors import NotFound, QueryError
 from atlas.ids import parse_feature, parse_head
 from atlas.store import words
@@ -237,6 +238,19 @@ def test_a_title_has_the_mean_score_of_its_scorers(store, tmp_path):
     assert [(str(hit.row.id), hit.row.title_score) for hit in page.hits] == [("toy/1-t/1", 0.875)]
     assert page.facets["score"] == (("0.8", 1),)
     assert ids(find(open_store(store).now(), Query(sort="score", limit=1))) == ["toy/1-t/1"]
+
+
+def test_what_fires_on_a_token_most_comes_first(store, tmp_path):
+    """Feature 1 fires on " on" once in three top examples; all of feature 3's do."""
+    tokens = {"ctx": [0, 0, 0], "pos": [4, 4, 4], "token": [4, 4, 4]}
+    base = open_bundle(a_bundle(tmp_path / "base", "run-2", (1,)).path).read("example").to_pydict()
+    for row, (feature, rank) in enumerate(zip(base["feature"], base["rank"], strict=True)):
+        if feature == 3 or (feature, rank) == (1, 0):
+            for name, values in tokens.items():
+                base[name][row] = values[0]
+    publish(store, [a_bundle(tmp_path / "next", "run-2", (1,), example=base).path])
+    page = find(open_store(store).now(), Query('token:" on"', sae="toy/1-t"))
+    assert ids(page) == ["toy/1-t/3", "toy/1-t/1"]
 
 
 def test_words_whose_scores_are_kept_are_found_as_by_the_index(published, tmp_path):
