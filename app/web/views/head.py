@@ -113,7 +113,9 @@ def _top(head: Head, claims: Sequence[Judged[RoleClaim]], metrics: Markup, snaps
         name.head,
         join(map(_role, claims)),
         join(html("<span>{} <b>{}</b> {}</span>", *fact) for fact in facts),
-        a(measured, "Search the features to which it gives at least a quarter", snapshot),
+        a(measured, "Search the features to which it gives at least a quarter", snapshot)
+        if head.features
+        else "",
         metrics,
     )
 

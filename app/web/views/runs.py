@@ -103,7 +103,7 @@ def _again(run: Run) -> Markup:
         f"`atlas study {run.kind}` runs it again on the newest snapshot, with these settings by"
         " `--set name=value`."
         if "study" in run.config
-        else "Take the settings below as a job file and give it to `atlas ingest`: the same"
+        else "Give the settings as a job file to `atlas ingest`: the same"
         " settings and corpus make the same run, and on the CPU the same weights."
     )
     return html('<h2>How to make it again</h2><p class="small">{}</p>', prose(words))

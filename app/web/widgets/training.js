@@ -2,7 +2,7 @@
 // layer's value at that step. Text enters the page as text.
 
 const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP] = [330, 170, 44, 8, 20, 8];
+const [WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP] = [250, 150, 40, 8, 20, 8];
 const FEW = 6;
 let byRatio = false;
 
@@ -46,9 +46,9 @@ function scale(plot, tokens) {
 }
 
 function axes(to, tokens) {
-  const parts = [0, to.high / 2, to.high].flatMap((v) => [
+  const parts = ticks(0, to.high).flatMap((v) => [
     draw("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: to.y(v), y2: to.y(v), class: "grid" }),
-    draw("text", { x: LEFT - 6, y: to.y(v) + 4, "text-anchor": "end" }, sig(+v.toPrecision(2))),
+    draw("text", { x: LEFT - 6, y: to.y(v) + 4, "text-anchor": "end" }, v),
   ]);
   const ends = [[byRatio ? tokens[0] : 0, "start"], [tokens[tokens.length - 1], "end"]];
   for (const [v, anchor] of ends) {

@@ -9,9 +9,10 @@ import streamlit as st
 
 from atlas.record import TrainingPoint
 
+_HERE = Path(__file__).parent
 _COMPONENT = st.components.v2.component(
     "atlas_training",
-    js=Path(__file__).with_name("training.js").read_text(),
+    js="\n".join((_HERE / f"{name}.js").read_text() for name in ("ticks", "training")),
     isolate_styles=False,
 )
 _PLOTS = {
