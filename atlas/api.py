@@ -310,6 +310,10 @@ class Atlas:
         """The strongest example of several features; one that never fired has none."""
         return features.strongest(self.evidence, names)
 
+    def histograms(self, names: Iterable[FeatureId]) -> dict[FeatureId, tuple[int, ...]]:
+        """How the activations of several features are spread, in bins of `histogram_edge`."""
+        return features.histograms(self.evidence, names)
+
     def random_feature(self, seed: int | None = None) -> FeatureId:
         """A feature worth looking at; another one each time unless a seed is given."""
         seed = random.getrandbits(32) if seed is None else seed

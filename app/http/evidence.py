@@ -187,11 +187,18 @@ def feature(model: str, sae: str, index: str, asked: OfBoth) -> Response:
     return asked.answer(FeaturePage(found, _notes_on(asked.atlas, found.id)))
 
 
+Several = Annotated[list[str], Query(max_length=100, description="May be repeated.")]
+
+
+@router.get("/histograms", responses=answers(dict[str, tuple[int, ...]]))
+def histograms(asked: OfEvidence, feature: Several) -> Response:
+    """How the activations of several features are spread, by id; four bins an octave from 2^-8."""
+    found = asked.atlas.histograms(parse_feature(name) for name in feature)
+    return asked.answer({str(name): counts for name, counts in found.items()})
+
+
 @router.get("/strongest", responses=answers(dict[str, types.Example]))
-def strongest(
-    asked: OfEvidence,
-    feature: Annotated[list[str], Query(max_length=100, description="May be repeated.")],
-) -> Response:
+def strongest(asked: OfEvidence, feature: Several) -> Response:
     """The strongest example of several features by id; one that never fired has none."""
     found = asked.atlas.strongest(parse_feature(name) for name in feature)
     return asked.answer({str(name): example for name, example in found.items()})

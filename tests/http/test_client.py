@@ -58,6 +58,7 @@ SAME = {
     "densities": lambda atlas: atlas.densities("toy/1-t"),
     "feature": lambda atlas: (atlas.feature("toy/1-t/0"), atlas.feature(parse("toy/1-t/5"))),
     "strongest": lambda atlas: atlas.strongest([parse_feature(f"toy/1-t/{n}") for n in range(6)]),
+    "histograms": lambda atlas: atlas.histograms([parse_feature(f"toy/1-t/{n}") for n in (0, 5)]),
     "random": lambda atlas: atlas.random_feature(7),
     "heads": lambda atlas: atlas.heads("toy"),
     "head metrics": lambda atlas: atlas.head_metrics("toy"),

@@ -31,6 +31,10 @@ SAME = [
         "/compare/heads?a=toy/L1H0&b=toy/L1H1",
         lambda atlas: atlas.compare_heads("toy/L1H0", "toy/L1H1"),
     ),
+    (
+        "/histograms?feature=toy/1-t/0",
+        lambda atlas: {"toy/1-t/0": atlas.feature("toy/1-t/0").histogram},
+    ),
     ("/studies", lambda atlas: atlas.studies()),
     ("/heads/toy/L1H1/roles", lambda atlas: atlas.machine_roles("toy/L1H1")),
     ("/heads/toy/L1H1/studies", lambda atlas: atlas.head_studies("toy/L1H1")),
