@@ -16,8 +16,8 @@ BIG = ("w_enc", "w_dec")
 
 
 @torch.no_grad()
-def descend(state: State, objective: Objective, kernels: Kernels | None = None) -> None:
-    """One step down the gradients that the state holds; they are used up.
+def descend(state: State, objective: Objective, kernels: Kernels | None = None) -> float:
+    """One step down the gradients that the state holds, which are used up; gives its rate.
 
     Args:
         state: weights and moments are written to.
@@ -31,7 +31,7 @@ def descend(state: State, objective: Objective, kernels: Kernels | None = None) 
         project_and_clip(state.params, state.gradients, objective.clip)
         state.optimiser.step()
         state.params.w_dec.copy_(torch.nn.functional.normalize(state.params.w_dec, dim=-1))
-        return
+        return rate
     factor = _factor(
         state.gradients, kernels.project(state.params, state.gradients), objective.clip
     )
@@ -43,6 +43,7 @@ def descend(state: State, objective: Objective, kernels: Kernels | None = None) 
         kernels.adam(
             weights, gradient, moments, factor, rate, objective.betas, correct, name == "w_dec"
         )
+    return rate
 
 
 def _factor(gradients: Params, squares: Tensor, limit: float) -> Tensor:

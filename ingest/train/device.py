@@ -58,7 +58,8 @@ def stacked_step(
     state.cut.lerp_(done.lowest, newest)
     variance = (x - x.mean(1, keepdim=True)).square().sum((1, 2)) / batch
     fvu = done.squared_error / variance.clamp(min=1e-12)
-    return Measured(fvu, done.l0, dead.float().mean(1), missed)
+    loss = done.squared_error / x.shape[2]
+    return Measured(fvu, done.l0, dead.float().mean(1), loss, missed)
 
 
 class Counted(NamedTuple):

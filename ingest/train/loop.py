@@ -21,7 +21,7 @@ from ingest.train.path import choose_path
 from ingest.train.reports import Figures, Measured, Reports
 from ingest.train.state import Checkpoints, State, read_checkpoint
 from ingest.train.step import LayerStep, layer_step, revive, select
-from ingest.train.stream import Place, Stream
+from ingest.train.stream import Place, Stream, seeded
 
 __all__ = ["Figures", "Trained", "train"]
 
@@ -55,7 +55,7 @@ def train(
     """Train until `part.tokens` activations were used, from the checkpoint on when there is one.
 
     Args:
-        stream: where activations come from.
+        stream: where activations come from; the SAEs are those of `stream.trained`.
         sae: sizes and objective.
         part: length, schedule and optimiser.
         checkpoint: file that is written now and then and read at the start.
@@ -83,10 +83,10 @@ def train(
             if not is_checked:
                 check(state, z, objective, way)
                 is_checked = True
-            measured = _step(state, z, objective, way)
+            measured, rate = _step(state, z, objective, way)
             if objective.resamples:
-                _count(state, part.resample, part.batch, objective, batches)
-            reports.add(state.step * part.batch, measured)
+                _count(state, part.resample, stream.trained, objective, batches)
+            reports.add(state.step * part.batch, rate, measured)
             if state.step == steps or checkpoints.is_due:
                 reports.flush()
                 assert stream.limits is not None
@@ -124,22 +124,23 @@ def _begin(
         state, stream.limits = found
         return state
     pool = stream.buffer(0, harvested)
-    generator = torch.Generator().manual_seed(objective.part.seed)
-    params, scale = objective.start(pool, generator)
+    generators = [seeded(objective.part.seed, layer) for layer in stream.trained]
+    params, scale = objective.start(pool, generators)
     stream.keep(0, pool)
     return State(params, scale, objective.betas)
 
 
 @torch.no_grad()
-def _step(state: State, z: Tensor, objective: Objective, way: Way) -> Measured:
+def _step(state: State, z: Tensor, objective: Objective, way: Way) -> tuple[Measured, float]:
+    """One step of all layers; gives its figures and its learning rate."""
     newest = _newest(objective, state.step)
     if way.path == "layered":
         measured = _layered_step(state, z, objective, way.dtype, newest)
     else:
         measured = stacked_step(state, z, objective, way, newest)
-    descend(state, objective, way.kernels)
+    rate = descend(state, objective, way.kernels)
     state.step += 1
-    return measured
+    return measured, rate
 
 
 def _layered_step(
@@ -168,10 +169,17 @@ def _layered_step(
         state.cut[layer].lerp_(done.lowest, newest)
         errors.append(done.squared_error)
         l0.append(done.l0)
-    fvu = torch.stack(errors) / variance.clamp(min=1e-12)
+    error = torch.stack(errors)
+    fvu = error / variance.clamp(min=1e-12)
     none = torch.zeros(len(x), dtype=torch.bool)
     on_host = torch.tensor(l0)
-    return Measured(fvu, on_host.to(fvu.device), dead.float().mean(1), none.to(fvu.device))
+    return Measured(
+        fvu,
+        on_host.to(fvu.device),
+        dead.float().mean(1),
+        error / x.shape[2],
+        none.to(fvu.device),
+    )
 
 
 def _newest(objective: Objective, step: int) -> float:
@@ -201,13 +209,18 @@ def _layer(
 
 
 def _count(
-    state: State, part: ResamplePart, batch: int, objective: Objective, batches: Batches
+    state: State,
+    part: ResamplePart,
+    layers: tuple[int, ...],
+    objective: Objective,
+    batches: Batches,
 ) -> None:
     """Count firings over the window before each resampling, and resample when its step has come."""
-    state.counted += batch
+    state.counted += objective.part.batch
     into = state.step % part.every
     if into == 0 and state.resampled < part.times and state.step < objective.steps:
-        _resample(state, part, objective.part.seed, batches)
+        seeds = [seeded(objective.part.seed, layer, state.step) for layer in layers]
+        _resample(state, part, seeds, batches)
         state.resampled += 1
     if into in (0, part.every - part.window):
         state.firings.zero_()
@@ -215,13 +228,15 @@ def _count(
 
 
 @torch.no_grad()
-def _resample(state: State, part: ResamplePart, seed: int, batches: Batches) -> None:
-    """Replace the features that fired too rarely; the batches that are drawn from are used up."""
+def _resample(
+    state: State, part: ResamplePart, seeds: list[torch.Generator], batches: Batches
+) -> None:
+    """Replace the features that fired too rarely; the batches that are drawn from are used up.
+
+    The learning rate drops even where nothing is dead: no layer depends on what others need.
+    """
     dead = state.firings <= part.cutoff * state.counted
     counts = dead.sum(1).tolist()
-    if not any(counts):
-        return
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + state.step)
     params, empty = state.params, state.params.w_enc.new_empty
     draws = [resample.Draw(empty(0), empty(0, params.w_enc.shape[2])) for _ in counts]
     for place, z in itertools.islice(batches, part.batches):
@@ -229,7 +244,7 @@ def _resample(state: State, part: ResamplePart, seed: int, batches: Batches) -> 
         for layer, x in enumerate(state.scale.apply(z)):
             centred = x - params.b_dec[layer]
             loss = resample.losses(params, layer, centred)
-            draws[layer] = resample.draw(draws[layer], centred, loss, counts[layer], generator)
+            draws[layer] = resample.draw(draws[layer], centred, loss, counts[layer], seeds[layer])
     for layer, drawn in enumerate(draws):
         resample.replace(params, state.moments, layer, dead[layer], drawn)
     state.dropped = state.step

@@ -19,6 +19,8 @@ class Figures(NamedTuple):
     fvu: tuple[float, ...]
     l0: tuple[float, ...]
     dead: tuple[float, ...]  # share of features
+    loss: tuple[float, ...]  # mean squared error per entry of z, centred and scaled
+    rate: float  # of learning, in this step
 
 
 class Measured(NamedTuple):
@@ -27,11 +29,13 @@ class Measured(NamedTuple):
     fvu: Tensor  # [layer]
     l0: Tensor  # [layer]
     dead: Tensor  # [layer]
+    loss: Tensor  # [layer]
     missed: Tensor  # [layer], bool: some of the largest activations were not let through
 
 
 class _Waiting(NamedTuple):
     tokens: int
+    rate: float
     values: Tensor  # [figure, layer], on the host once `ready`
     ready: torch.cuda.Event | None  # None on the CPU: at once
 
@@ -49,17 +53,23 @@ class Reports:
         self.missed = 0
         """Steps and layers in which some of the largest activations were not let through."""
 
-    def add(self, tokens: int, measured: Measured) -> None:
-        """Take the figures of the step after which `tokens` were used; hand on what has arrived."""
+    def add(self, tokens: int, rate: float, measured: Measured) -> None:
+        """Take a step's figures and hand on what has arrived.
+
+        Args:
+            tokens: used after it.
+            rate: of learning, in it.
+            measured: its figures on the device.
+        """
         values = torch.stack([part.float() for part in measured])
         if values.is_cuda:
             there = torch.empty(values.shape, pin_memory=True)
             there.copy_(values, non_blocking=True)
             event = torch.cuda.Event()
             event.record()
-            self._waiting.append(_Waiting(tokens, there, event))
+            self._waiting.append(_Waiting(tokens, rate, there, event))
         else:
-            self._waiting.append(_Waiting(tokens, values, None))
+            self._waiting.append(_Waiting(tokens, rate, values, None))
         self._hand_on(MOST)
 
     def flush(self) -> None:
@@ -74,6 +84,6 @@ class Reports:
                     return
                 first.ready.synchronize()
             self._waiting.popleft()
-            fvu, l0, dead, missed = map(tuple, first.values.tolist())
+            fvu, l0, dead, loss, missed = map(tuple, first.values.tolist())
             self.missed += round(sum(missed))
-            self._listen(Figures(first.tokens, fvu, l0, dead))
+            self._listen(Figures(first.tokens, fvu, l0, dead, loss, first.rate))

@@ -84,11 +84,11 @@ def _path(bench: Bench, size: Size, k: int, way: Way, pool: Tensor) -> dict[str,
         torch.cuda.reset_peak_memory_stats()
     measured = None
     for _ in range(bench.sizes.warm):
-        measured = _step(state, batch(), objective, way)
+        measured, _ = _step(state, batch(), objective, way)
     bench.wait()
     begun = time.perf_counter()
     for _ in range(bench.sizes.steps):
-        measured = _step(state, batch(), objective, way)
+        measured, _ = _step(state, batch(), objective, way)
     handed = time.perf_counter() - begun  # the host is done here; the device may not be
     bench.wait()
     seconds = time.perf_counter() - begun

@@ -4,7 +4,7 @@ import pytest
 
 from atlas import progress
 from atlas.errors import ConfigError
-from ingest.config import make_job
+from ingest.config import EnginePart, make_job
 from ingest.job import run_job
 from ingest.memory import BASE, Shape, check_room, phases
 from tests.ingest.jobs import a_job
@@ -61,6 +61,17 @@ def test_a_job_that_cannot_fit_names_the_phase_and_what_to_change():
         check_room(tight, CUDA, lambda _: 10**9)
     assert "the buffer of activations 7.68 GB" in refused.value.message
     assert refused.value.hint.startswith("lower train.buffer_tokens first")
+    assert refused.value.hint.endswith(
+        "or raise engine.train_groups, so that fewer layers are trained at once"
+    )
+
+
+def test_groups_of_layers_hold_only_their_own_layers():
+    apart = JOB.model_copy(update={"engine": EnginePart(train_groups=2)})
+    whole, half = (phases(job, CUDA)[0] for job in (JOB, apart))
+    sizes = [{part.what: part.size for part in phase.parts} for phase in (whole, half)]
+    for what in ("SAEs with gradients and moments", "the buffer of activations", "one step"):
+        assert sizes[1][what] * 2 == sizes[0][what]
 
 
 def test_such_a_job_is_refused_before_any_work(tmp_path):

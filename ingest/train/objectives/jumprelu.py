@@ -10,6 +10,8 @@ is the L0 that training steers to. Thresholds are trained as logarithms and begi
 fire on average.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,9 +26,9 @@ SAMPLE = 1024
 class JumpRelu(Objective):
     """Thresholds learned by a straight-through estimator; k is the target of L0."""
 
-    def start(self, z: Tensor, generator: torch.Generator) -> tuple[Params, Scale]:
-        params, scale = super().start(z, generator)
-        x = scale.apply(z[:SAMPLE].transpose(0, 1))
+    def start(self, z: Tensor, generators: Sequence[torch.Generator]) -> tuple[Params, Scale]:
+        params, scale = super().start(z, generators)
+        x = scale.apply(z[:SAMPLE].transpose(0, 1).contiguous())
         for layer, w_enc in enumerate(params.w_enc):
             pre = x[layer] @ w_enc.T
             firing = largest(pre, self.sae.k * len(pre), 0.0)

@@ -1,5 +1,6 @@
 """What kinds of SAE differ in; the training loop asks here and is the same for all."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -68,10 +69,15 @@ class Objective:
         left = max(0.0, 1 - step / anneal) if anneal else 0.0
         return min(self.sae.d_sae, round(self.sae.k * (1 + 3 * left)))
 
-    def start(self, z: Tensor, generator: torch.Generator) -> tuple[Params, Scale]:
-        """First weights and how raw z is normalised, from activations `[token, layer, d_in]`."""
+    def start(self, z: Tensor, generators: Sequence[torch.Generator]) -> tuple[Params, Scale]:
+        """First weights and how raw z is normalised.
+
+        Args:
+            z: activations `[token, layer, d_in]`.
+            generators: a source of randomness per layer.
+        """
         scale = measure_scale(z)
-        return initialise(z[:65_536], scale, self.sae.d_sae, generator), scale
+        return initialise(z[:65_536], scale, self.sae.d_sae, generators), scale
 
     def rate(self, step: int, dropped: int) -> float:  # noqa: ARG002 (for those that drop it)
         """Learning rate at `step`, where it last dropped at step `dropped`."""

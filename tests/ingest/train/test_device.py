@@ -16,6 +16,7 @@ from ingest.train.params import Params
 from ingest.train.path import choose_path
 from ingest.train.reports import Measured, Reports
 from ingest.train.state import State
+from ingest.train.stream import seeded
 from tests.ingest.train import gathered
 from tests.ingest.train.planted import PlantedModel, a_stream
 from tests.ingest.train.test_loop import OBJECTIVES, Stopped, parts
@@ -32,7 +33,7 @@ def a_start(name):
     objective = make_objective(sae, part.model_copy(update={"dead_tokens": 200}), 60)
     stream = a_stream()
     pool = stream.buffer(0)
-    params, scale = objective.start(pool, torch.Generator().manual_seed(0))
+    params, scale = objective.start(pool, [seeded(layer) for layer in stream.trained])
     stream.keep(0, pool)
     return State(params, scale, objective.betas), objective, stream
 
@@ -181,12 +182,13 @@ def test_figures_of_every_step_come_in_order():
     reports = Reports(told.append)
     for step in range(1, 4):
         value = torch.tensor([float(step), 0.5])
-        reports.add(step * 10, Measured(value, value, value, torch.tensor([step == 2, True])))
+        missed = torch.tensor([step == 2, True])
+        reports.add(step * 10, step / 10, Measured(value, value, value, value, missed))
     reports.flush()
-    assert [(one.tokens, one.fvu) for one in told] == [
-        (10, (1, 0.5)),
-        (20, (2, 0.5)),
-        (30, (3, 0.5)),
+    assert [(one.tokens, one.rate, one.fvu) for one in told] == [
+        (10, 0.1, (1, 0.5)),
+        (20, 0.2, (2, 0.5)),
+        (30, 0.3, (3, 0.5)),
     ]
     assert reports.missed == 4
 
