@@ -21,8 +21,15 @@ ASSUMED = {"gemm": 788e12, "copy": 4.3e12, "gather": 5.5e12}
 """Ceilings of an H200 that are taken where the part `ceilings` did not run."""
 
 
+def rooflines(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Of every size and k; without measured ceilings from those assumed of an H200."""
+    for k in bench.sizes.ks:
+        for size in bench.sizes.jobs:
+            yield _rooflines(bench, size, k)
+
+
 def train(bench: Bench) -> Iterator[dict[str, Any]]:
-    """For each size and k: rooflines, then each path; for the first of all also the profile."""
+    """Each path for each size and k, beside the roofline; for the first also the profile."""
     kernels, reason = sparse_kernels(bench)
     if kernels is None:
         yield {"what": "sparse", "skipped": reason}
