@@ -5,7 +5,7 @@ the GPU. On demand also asking for a value, which makes the host wait for the de
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
@@ -49,7 +49,11 @@ def pretend_gpu(*, may_ask: bool = True) -> Iterator[torch.device]:
     Args:
         may_ask: False to raise Asked where the host would wait for the device.
     """
-    with _Mode(not may_ask), patch.object(torch.cuda, "Event", _Done):
+    with (
+        _Mode(not may_ask),
+        patch.object(torch.cuda, "Event", _Done),
+        patch.object(torch.cuda, "device_of", lambda _: nullcontext()),
+    ):
         yield GPU
 
 

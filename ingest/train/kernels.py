@@ -189,26 +189,27 @@ def by_token(x: Tensor, params: Params, w_dec: Tensor, starts: Tensor, columns: 
     along = torch.zeros_like(values)
     residual = torch.empty(layers, n, d_in, device=x.device)
     errors = torch.empty(layers, n, device=x.device)
-    _tokens[(n, layers)](
-        x,
-        params.w_enc,
-        params.b_enc,
-        w_dec,
-        params.b_dec,
-        starts,
-        columns.contiguous(),
-        values,
-        along,
-        residual,
-        errors,
-        n,
-        d_in,
-        w_dec.shape[1],
-        places,
-        WIDTH=triton.next_power_of_2(d_in),
-        HITS=HITS,
-        num_warps=WARPS,
-    )
+    with torch.cuda.device_of(x):  # Triton launches on the current device
+        _tokens[(n, layers)](
+            x,
+            params.w_enc,
+            params.b_enc,
+            w_dec,
+            params.b_dec,
+            starts,
+            columns.contiguous(),
+            values,
+            along,
+            residual,
+            errors,
+            n,
+            d_in,
+            w_dec.shape[1],
+            places,
+            WIDTH=triton.next_power_of_2(d_in),
+            HITS=HITS,
+            num_warps=WARPS,
+        )
     return ByToken(values, along, residual, errors)
 
 
@@ -216,40 +217,42 @@ def by_feature(gradients: Params, x: Tensor, residual: Tensor, hits: Hits) -> No
     """As `stacked.Kernels.by_feature`."""
     layers, n, d_in = x.shape
     d_sae = gradients.b_enc.shape[1]
-    _features[(d_sae, layers)](
-        x.contiguous(),
-        residual.contiguous(),
-        hits.order.contiguous(),
-        hits.starts,
-        hits.rows.contiguous(),
-        hits.by_w_dec,
-        hits.by_w_enc,
-        gradients.w_enc,
-        gradients.b_enc,
-        gradients.w_dec,
-        n,
-        d_in,
-        d_sae,
-        hits.rows.shape[1],
-        WIDTH=triton.next_power_of_2(d_in),
-        HITS=HITS,
-        num_warps=WARPS,
-    )
+    with torch.cuda.device_of(x):  # Triton launches on the current device
+        _features[(d_sae, layers)](
+            x.contiguous(),
+            residual.contiguous(),
+            hits.order.contiguous(),
+            hits.starts,
+            hits.rows.contiguous(),
+            hits.by_w_dec,
+            hits.by_w_enc,
+            gradients.w_enc,
+            gradients.b_enc,
+            gradients.w_dec,
+            n,
+            d_in,
+            d_sae,
+            hits.rows.shape[1],
+            WIDTH=triton.next_power_of_2(d_in),
+            HITS=HITS,
+            num_warps=WARPS,
+        )
 
 
 def project(params: Params, gradients: Params) -> Tensor:
     """As `stacked.Kernels.project`."""
     layers, d_sae, d_in = params.w_dec.shape
     squares = torch.empty(layers, d_sae, device=params.w_dec.device)
-    _projected[(d_sae, layers)](
-        params.w_dec,
-        gradients.w_dec,
-        gradients.w_enc,
-        squares,
-        d_in,
-        d_sae,
-        WIDTH=triton.next_power_of_2(d_in),
-    )
+    with torch.cuda.device_of(params.w_dec):  # Triton launches on the current device
+        _projected[(d_sae, layers)](
+            params.w_dec,
+            gradients.w_dec,
+            gradients.w_enc,
+            squares,
+            d_in,
+            d_sae,
+            WIDTH=triton.next_power_of_2(d_in),
+        )
     return squares.sum(1)
 
 
@@ -265,16 +268,17 @@ def adam(
 ) -> None:
     """As `stacked.Kernels.adam`."""
     layers, d_sae, d_in = weights.shape
-    _adam[(d_sae, layers)](
-        weights,
-        gradient,
-        *moments,
-        factor,
-        rate,
-        *betas,
-        *correct,
-        d_in,
-        d_sae,
-        RENORMALISE=renormalise,
-        WIDTH=triton.next_power_of_2(d_in),
-    )
+    with torch.cuda.device_of(weights):  # Triton launches on the current device
+        _adam[(d_sae, layers)](
+            weights,
+            gradient,
+            *moments,
+            factor,
+            rate,
+            *betas,
+            *correct,
+            d_in,
+            d_sae,
+            RENORMALISE=renormalise,
+            WIDTH=triton.next_power_of_2(d_in),
+        )

@@ -124,7 +124,7 @@ def _start(
 
     def batch() -> Tensor:
         rows = torch.randint(len(pool), (bench.sizes.batch,), device=bench.device)
-        return pool[rows].transpose(0, 1)
+        return pool[rows].transpose(0, 1).contiguous()
 
     return objective, state, batch
 
