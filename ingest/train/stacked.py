@@ -282,7 +282,8 @@ def sparse(
     hits = _by_feature(chosen, found, fires, factor, params.b_enc.shape[1])
     kernels.by_feature(gradients, x.to(dtype), found.residual.to(dtype), hits)
     gradients.b_dec.copy_(found.residual.sum(1) * factor)
-    lowest = torch.where(fires, found.values, torch.inf).amin(1)
+    # As they were chosen: the least of float32 values is lower than the cut that rounding saw.
+    lowest = torch.where(fires, chosen.values, torch.inf).amin(1).float()
     l0 = hits.starts[:, -1] / n
     return Done(
         found.errors.sum(1) / n, l0, _finite(lowest), hits.starts.diff(dim=1), found.residual
