@@ -19,8 +19,8 @@ from ingest.train.state import State
 from ingest.train.stream import seeded
 from tests.ingest.train import gathered
 from tests.ingest.train.planted import PlantedModel, a_stream
-from tests.ingest.train.test_loop import OBJECTIVES, Stopped, parts
-from tests.pretend_gpu import Asked, There, on_gpu, pretend_gpu
+from tests.ingest.train.test_loop import OBJECTIVES, Stopped, parts, stop_at
+from tests.pretend_gpu import Asked, There, all_on_gpu, on_gpu, pretend_gpu
 
 DENSE = Way("dense", torch.float32)
 SPARSE = Way("sparse", torch.float32, gathered)
@@ -175,6 +175,19 @@ def test_a_training_by_the_sparse_step_goes_as_the_layered_one(tmp_path, monkeyp
     for one, wanted in zip(there.saes, here.saes, strict=True):
         assert isinstance(one.w_enc, There)
         assert torch.allclose(one.w_enc.as_subclass(torch.Tensor), wanted.w_enc, atol=1e-4)
+
+
+def test_a_training_on_a_gpu_resumes_to_the_bit(tmp_path):
+    sae, part = parts("batchtopk", 64 * 12)
+    with all_on_gpu():
+        model = PlantedModel()
+        model.device, model.table = "cuda", on_gpu(model.table)
+        whole = train(a_stream(model), sae, part, tmp_path / "whole").saes
+        with pytest.raises(Stopped):
+            train(a_stream(model), sae, part, tmp_path / "parts", stepped=stop_at(5))
+        again = train(a_stream(model), sae, part, tmp_path / "parts").saes
+    for one, wanted in zip(again, whole, strict=True):
+        assert torch.equal(*(it.w_dec.as_subclass(torch.Tensor) for it in (one, wanted)))
 
 
 def test_figures_of_every_step_come_in_order():
