@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ingest.mine.fold import Kept, place_hash
 
-BLOCK = 1 << 16
+BLOCK = 1 << 14
 """Firings of sketches that are looked at in one go."""
 PAIRS = 1 << 13
 """Pairs that are counted in one go; what that takes fits a core's cache."""
