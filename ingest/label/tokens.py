@@ -19,6 +19,8 @@ from ingest.wilson import wilson
 
 WORDS = 4
 """Words that a rule may name."""
+UNCLEAR = 0.3
+"""A title that explains a smaller share of the judging examples says that it is unclear."""
 SHAPES: tuple[Rule, ...] = tuple(
     Rule(kind) for kind in ("induction", "duplicate", "previous", "self", "near", "far", "first")
 )
@@ -291,5 +293,12 @@ def _judged(
         label = TokenLabel(feature, side, texts[row], rules[row], None, None, None, known)
         if known:
             label = label._replace(support=share[row], low=low[row], high=high[row])
-        found.append(label)
+        found.append(_hedged(label) if side == "title" else label)
     return found
+
+
+def _hedged(title: TokenLabel) -> TokenLabel:
+    doubtful = title.support is not None and title.support < UNCLEAR
+    if doubtful and not title.text.startswith("mixed"):
+        return title._replace(text=f"unclear: {title.text}")
+    return title
