@@ -147,8 +147,8 @@ class Lists:
             self.saes: npt.NDArray[np.int64] = np.load(folder / "saes.npy")
             self.starts: npt.NDArray[np.int64] = np.load(folder / "starts.npy")
             self.size = int(self.starts[-1])
-            self._columns = {name: _opened(folder / f"{name}.npy") for name in _KINDS}
-            self._shares = {name: _opened(folder / f"by_{name}.npy") for name in SHARES}
+            self._columns = {name: opened(folder / f"{name}.npy") for name in _KINDS}
+            self._shares = {name: opened(folder / f"by_{name}.npy") for name in SHARES}
             with pa.memory_map(str(folder / "titles.arrow")) as source:
                 self._titles = pa.ipc.open_file(source).read_all().column("title")
         except (OSError, ValueError, KeyError, pa.ArrowInvalid) as error:
@@ -196,8 +196,9 @@ class Lists:
         return {name: None if value != value else value for name, value in found.items()}
 
 
-def _opened(path: Path) -> npt.NDArray[Any]:
-    found: npt.NDArray[Any] = np.load(path, mmap_mode="r")
+def opened(path: Path) -> npt.NDArray[Any]:
+    """An array in a file, of which only what is looked at is read."""
+    found: npt.NDArray[Any] = np.load(path, mmap_mode="r").view(np.ndarray)
     return found
 
 
