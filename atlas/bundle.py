@@ -38,6 +38,10 @@ def _proportions(name: str) -> dict[str, pa.DataType]:
     return {name: _REAL, f"{name}_low": _REAL, f"{name}_high": _REAL}
 
 
+def _estimate(name: str) -> dict[str, pa.DataType]:
+    return {name: _DOUBLE, f"{name}_low": _DOUBLE, f"{name}_high": _DOUBLE, f"{name}_n": _BIG}
+
+
 _LOSSES = {
     "ce_clean": _DOUBLE,
     "ce_sae": _DOUBLE,
@@ -267,6 +271,47 @@ TABLES: dict[str, pa.Schema] = {
             **_FIGURE,
             "run": _TEXT,
         },
+        "prefix_compare": {
+            "model": _TEXT,
+            "what": _TEXT,
+            "name": _TEXT,
+            **_estimate("short"),
+            **_estimate("long"),
+            "difference": _DOUBLE,
+            "p_heads": _DOUBLE,
+            "p_features": _DOUBLE,
+            "short_heads": _BIG,
+            "long_heads": _BIG,
+            "run": _TEXT,
+        },
+        "prefix_label": {
+            "model": _TEXT,
+            "class": _TEXT,
+            "layer": _INT,
+            "head": _INT,
+            "rank": _SHORT,
+            "sae_id": _TEXT,
+            "feature": _INT,
+            "title": _TEXT,
+            "family": _TEXT,
+            "share": _DOUBLE,
+            "two": _DOUBLE,
+            "leads": _BIG,
+            "run": _TEXT,
+        },
+        "head_ranking": {
+            "model": _TEXT,
+            "ranking": _TEXT,
+            "rank": _INT,
+            "layer": _INT,
+            "head": _INT,
+            "condition": _TEXT,
+            **_FIGURE,
+            "check_condition": _TEXT,
+            "check_value": _DOUBLE,
+            "check_rank": _INT,
+            "run": _TEXT,
+        },
         "head_distance": {
             **_HEAD_KEY,
             "condition": _TEXT,
@@ -311,6 +356,28 @@ TABLES: dict[str, pa.Schema] = {
             "run": _TEXT,
             "layers": _INTS,
             **_LOSSES,
+        },
+        "training_curve": {
+            "run": _TEXT,
+            "layer": _INT,
+            "step": _BIG,
+            "tokens": _BIG,
+            "fvu": _DOUBLE,
+            "l0": _DOUBLE,
+            "dead": _DOUBLE,
+            "loss": _DOUBLE,
+            "learning_rate": _DOUBLE,
+        },
+        "run_log": {
+            "run": _TEXT,
+            "rank": _INT,
+            "stage": _TEXT,
+            "began_at": pa.timestamp("us"),
+            "seconds": _DOUBLE,
+            "done": _DOUBLE,
+            "unit": _TEXT,
+            "outcome": _TEXT,
+            "message": _TEXT,
         },
         "ioi_family": {
             "model": _TEXT,
@@ -363,6 +430,19 @@ TABLES: dict[str, pa.Schema] = {
             **_FIGURE,
             "run": _TEXT,
         },
+        "ioi_circuit": {
+            **_HEAD_KEY,
+            "place": _TEXT,
+            **_FIGURE,
+            "rank": _SHORT,
+            "sae_id": _TEXT,
+            "feature": _INT,
+            "title": _TEXT,
+            "fired": _DOUBLE,
+            "dfa": _DOUBLE,
+            "head_share": _DOUBLE,
+            "run": _TEXT,
+        },
         "ioi_noise": {
             "model": _TEXT,
             "layers": _INTS,
@@ -381,6 +461,7 @@ TABLES: dict[str, pa.Schema] = {
             "kept_mean_low": _DOUBLE,
             "kept_mean_high": _DOUBLE,
             "n": _BIG,
+            "bos": _BOOL,
             "run": _TEXT,
         },
         "feature_family": {
@@ -400,6 +481,46 @@ TABLES: dict[str, pa.Schema] = {
             "recall": _REAL,
             "recall_low": _REAL,
             "recall_high": _REAL,
+            "predictor": _TEXT,
+            "bin_fired": pa.list_(_BIG),
+            "bin_hits": pa.list_(_BIG),
+            "run": _TEXT,
+        },
+        "family_bin": {
+            "sae": _NAME,
+            "family": _TEXT,
+            "bin": _SHORT,
+            "fired": _BIG,
+            **_proportions("replicated"),
+            **_proportions("precision"),
+            "run": _TEXT,
+        },
+        "feature_induction": {
+            **_FEATURE_KEY,
+            "token": _INT,
+            **_proportions("second"),
+            "second_n": _BIG,
+            "first": _REAL,
+            "elsewhere": _REAL,
+            "delivered": _REAL,
+            "fires": _BOOL,
+            "found": _BOOL,
+            "by_rule": _BOOL,
+            "run": _TEXT,
+        },
+        "induction_share": {
+            "sae": _NAME,
+            "heads": _SHORTS,
+            "live": _INT,
+            "found": _INT,
+            **_proportions("share"),
+            "chance": _INT,
+            "fires": _INT,
+            "by_rule": _INT,
+            **_proportions("rule_share"),
+            "by_both": _INT,
+            "agreement": _REAL,
+            "kappa": _REAL,
             "run": _TEXT,
         },
         "family_share": {
@@ -418,6 +539,7 @@ TABLES: dict[str, pa.Schema] = {
             **_proportions("recall"),
             "recall_n": _BIG,
             "specificity": _REAL,
+            "precision_chance": _REAL,
             "run": _TEXT,
         },
         "head_role": {
@@ -481,10 +603,12 @@ TABLES: dict[str, pa.Schema] = {
 }
 
 
+OF_RUN = ("joint_evaluation", "training_curve", "run_log")
+"""Tables in which a run tells of itself; they are replaced with it and go with it."""
 STUDIED: dict[str, list[str]] = {
     name: schema.names
     for name, schema in TABLES.items()
-    if "run" in schema.names and name not in ("sae", "context", "joint_evaluation")
+    if "run" in schema.names and name not in ("sae", "context", *OF_RUN)
 }
 """Tables that studies write, with their columns: every row names its run. A table that also has
 `sae` is replaced SAE by SAE, any other run by run."""

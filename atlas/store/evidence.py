@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from atlas.errors import NotFound, StoreError
 from atlas.ids import FeatureId, Id, ModelId, SaeId, parse_feature, parse_sae
+from atlas.record import Record
 from atlas.store import bests, lists, rows, snapshots, texts
 from atlas.store import vocab as vocabulary
 from atlas.store.bests import Bests
@@ -37,6 +38,8 @@ _TOP_EXAMPLE = """
 SELECT * FROM example
 WHERE sae = $sae AND feature = $feature AND kind = 'top' AND rank = $rank
 """
+_CURVE = "SELECT * EXCLUDE (run) FROM training_curve WHERE run = $run ORDER BY layer, step"
+_LOG = "SELECT * EXCLUDE (run, rank) FROM run_log WHERE run = $run ORDER BY rank"
 
 
 class Evidence:
@@ -188,6 +191,11 @@ class Evidence:
         if name not in found:
             raise NotFound(f"no run {name!r}", f"runs: {', '.join(found)}")
         return found[name]
+
+    def record(self, name: str) -> Record:
+        """How a run went. Raises NotFound as `run`."""
+        run = self.run(name).id
+        return rows.record(self.query(_CURVE, run=run), self.query(_LOG, run=run))
 
     def sae(self, name: str | SaeId) -> Sae:
         """One SAE by id. Raises NotFound, naming those that exist."""

@@ -35,6 +35,7 @@ WHERE sae = $sae AND feature = $feature
 ORDER BY rank IS NULL, abs(cosine) DESC NULLS LAST, jaccard DESC NULLS LAST, other_sae,
   other_feature
 """
+_HISTOGRAM = "SELECT sae, feature, histogram FROM feature WHERE sae = $sae AND feature = $feature"
 _DENSITIES = """
 SELECT least(27, greatest(0, floor(4 * (7 + log10(density)))))::INTEGER AS bin,
   count(*) AS features
@@ -74,6 +75,17 @@ def strongest(evidence: Evidence, names: Iterable[FeatureId]) -> dict[FeatureId,
         asked[key]: rows.example(row, asked[key], row["bias"], evidence.vocab(asked[key].sae.model))
         for key, row in found.items()
     }
+
+
+def histograms(evidence: Evidence, names: Iterable[FeatureId]) -> dict[FeatureId, tuple[int, ...]]:
+    """How the activations of several features are spread, in bins of `histogram_edge`.
+
+    Raises:
+        NotFound: no such feature.
+    """
+    asked = {evidence.key(name): name for name in names}
+    found = evidence.query_each(_HISTOGRAM, ({"sae": k[0], "feature": k[1]} for k in asked))
+    return {asked[row["sae"], row["feature"]]: tuple(row["histogram"]) for row in found}
 
 
 def _examples(evidence: Evidence, key: Key, bias: float) -> tuple[Example, ...]:

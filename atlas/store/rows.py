@@ -1,11 +1,12 @@
 """Database rows to the types that leave the store; columns carry the names of the fields."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
 from atlas.ids import FeatureId, SaeId
+from atlas.record import LogLine, Record, TrainingPoint
 from atlas.store.vocab import Vocab
 from atlas.types import (
     Evaluation,
@@ -38,6 +39,14 @@ def run(row: Row, joint: Row | None) -> Run:
     for column in ("config", "versions", "counts"):
         values[column] = json.loads(values[column])
     return Run(**values | {"created_at": values["created_at"].replace(tzinfo=UTC)})
+
+
+def record(curve: Iterable[Row], log: Iterable[Row]) -> Record:
+    """Rows of `training_curve` and `run_log` of one run, without its name and their rank."""
+    return Record(
+        tuple(TrainingPoint(**row) for row in curve),
+        tuple(LogLine(**{**row, "began_at": row["began_at"].replace(tzinfo=UTC)}) for row in log),
+    )
 
 
 def sae(row: Row) -> Sae:

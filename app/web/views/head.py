@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -12,7 +13,7 @@ from app.web.widgets.claims import show_claims
 from app.web.widgets.frame import NO_METRICS, empty
 from app.web.widgets.head_roles import roles
 from app.web.widgets.head_studies import effects, looks, partners
-from app.web.widgets.hits import title
+from app.web.widgets.hits import pick, title
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.notes import show_notes
 from app.web.widgets.roles import role_name
@@ -38,6 +39,7 @@ _METRICS = (
     Column("rank", True, "from the highest value"),
 )
 _FEATURES = (
+    Column(""),
     Column("feature", width="16%"),
     Column("title"),
     Column("", width="18%"),
@@ -60,7 +62,7 @@ def render(atlas: Atlas) -> None:
         _top(head, claims, _metrics(head, every_head), snapshot),
         looks(head.id, studied, snapshot),
     )
-    name = show_claims(atlas, head)
+    name = show_claims(atlas, head, place)
     show(
         roles(atlas, atlas.machine_roles(head.id)),
         effects(studied, snapshot),
@@ -113,7 +115,9 @@ def _top(head: Head, claims: Sequence[Judged[RoleClaim]], metrics: Markup, snaps
         name.head,
         join(map(_role, claims)),
         join(html("<span>{} <b>{}</b> {}</span>", *fact) for fact in facts),
-        a(measured, "Search the features to which it gives at least a quarter", snapshot),
+        a(measured, "Search the features to which it gives at least a quarter", snapshot)
+        if head.features
+        else "",
         metrics,
     )
 
@@ -159,7 +163,7 @@ def _features(place: AtHead, head: Head, snapshot: str) -> Markup:
             empty("No SAE on this layer.", "Ingest the layer with `atlas ingest` and publish."),
         )
     ways = join(
-        a(AtHead(head.id, way), words, snapshot, "chip on" if way == place.by else "chip")
+        a(replace(place, by=way), words, snapshot, "chip on" if way == place.by else "chip")
         for way, words in _WAYS.items()
     )
     return html(
@@ -188,6 +192,7 @@ def _feature(one: HeadFeature, snapshot: str) -> Sequence[object]:
     row, share = one.row, one.share
     flag = Markup(' <span class="chip warn">disagree</span>') if row.disagree else ""
     return (
+        pick(row),
         a_id(row.id, snapshot),
         html("{}{}", title(row), flag),
         bar(share.dfa_share, share.weight_share),
