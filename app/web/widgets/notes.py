@@ -235,4 +235,4 @@ def _collect(atlas: Atlas, chosen: str, members: tuple[Member, ...], name: str) 
 
 
 def _none() -> Markup:
-    return Markup('<span class="small soft">None yet.</span>')
+    return Markup('<p class="small soft">None yet.</p>')
