@@ -39,6 +39,7 @@ from atlas.types import (
     Head,
     HeadBy,
     HeadComparison,
+    HeadMetric,
     HeadRow,
     Jump,
     Model,
@@ -233,6 +234,18 @@ class Client:
     def heads(self, model: str) -> tuple[HeadRow, ...]:
         """All heads of a model."""
         return self._get(tuple[HeadRow, ...], f"/heads/{_segment(model)}")
+
+    def head_metrics(self, model: str) -> dict[HeadId, tuple[HeadMetric, ...]]:
+        """The metrics of all heads of a model that have any."""
+        found = self._get(
+            dict[str, tuple[HeadMetric, ...]], f"/models/{_segment(model)}/head-metrics"
+        )
+        return {parse_head(name): metrics for name, metrics in found.items()}
+
+    def roles_of_heads(self, model: str) -> dict[HeadId, tuple[str, ...]]:
+        """The roles that a study claims for each head of a model."""
+        found = self._get(dict[str, tuple[str, ...]], f"/models/{_segment(model)}/head-roles")
+        return {parse_head(name): roles for name, roles in found.items()}
 
     def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""

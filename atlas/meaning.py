@@ -65,6 +65,8 @@ class Meaning:
     def _embedded(self, text: str) -> Wanted | str:
         self._embedder = self._embedder or self._open()
         if self._embedder is None:
-            return "no embedding model is set: ATLAS_EMBED_URL and ATLAS_EMBED_MODEL name one"
+            return (
+                "no embedding model is set: ATLAS_EMBED_MODEL names one, see `atlas embed --help`"
+            )
         (vector,) = self._embedder.embed([text])
         return Wanted(self._embedder.model, vector)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from atlas import progress
 from atlas.errors import NotFound
 
-CURVE = "curve.jsonl"
+CURVES = "curve-*.jsonl"
 Outcome = Literal["done", "stopped", "failed", "unfinished"]
 
 
@@ -84,7 +84,8 @@ def read_now(store: Path, run: str) -> Record:
 def read_curve(folder: Path) -> tuple[TrainingPoint, ...]:
     """The points by layer, then step; a step that was done again after a stop counts once."""
     points = {}
-    for line in _lines(folder / CURVE):
+    lines = (line for path in sorted(folder.glob(CURVES)) for line in _lines(path))
+    for line in lines:
         same = {name: line[name] for name in ("step", "tokens", "learning_rate")}
         for layer, figures in line["layers"].items():
             points[int(layer), line["step"]] = TrainingPoint(int(layer), **same, **figures)
@@ -97,6 +98,11 @@ def curve_line(points: Sequence[TrainingPoint]) -> dict[str, Any]:
     own = ("fvu", "l0", "dead", "loss")
     layers = {str(one.layer): {name: getattr(one, name) for name in own} for one in points}
     return {name: first[name] for name in ("step", "tokens", "learning_rate")} | {"layers": layers}
+
+
+def curve_file(layers: Sequence[int]) -> str:
+    """Name of the file in which the layers of one training are noted."""
+    return CURVES.replace("*", "-".join(map(str, layers)))
 
 
 def read_log(folder: Path) -> tuple[LogLine, ...]:

@@ -1,10 +1,13 @@
-"""The curve of a training: its figures at a bounded number of steps, written as it goes on."""
+"""The curve of a training: its figures at a bounded number of steps, written as it goes on.
+
+A file for each group of layers that is trained together, so that no two processes write to one.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from atlas import progress
-from atlas.record import CURVE, TrainingPoint, curve_line
+from atlas.record import TrainingPoint, curve_file, curve_line
 from ingest.train.loop import Figures
 
 POINTS = 200
@@ -29,7 +32,7 @@ class Curve:
     """Writes the figures of the steps that are kept; called after every step."""
 
     def __init__(self, folder: Path, layers: Sequence[int], steps: int, batch: int) -> None:
-        self._path, self._layers, self._batch = folder / CURVE, layers, batch
+        self._path, self._layers, self._batch = folder / curve_file(layers), layers, batch
         self._kept = kept_steps(steps)
 
     def __call__(self, figures: Figures) -> None:

@@ -14,5 +14,5 @@ def wilson(count: NDArray[Any], total: NDArray[Any] | float) -> tuple[NDArray[An
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = 1.96 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     empty = np.asarray(total) == 0
-    low = np.where(empty, 0.0, np.maximum(0.0, middle - half))
-    return low, np.where(empty, 1.0, np.minimum(1.0, middle + half))
+    low = np.where(empty | (p == 0), 0.0, middle - half)  # exactly, whatever the rounding
+    return low, np.where(empty | (p == 1), 1.0, middle + half)

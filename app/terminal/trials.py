@@ -10,11 +10,13 @@ from rich.table import Table
 from app.terminal.names import meant
 from atlas.api import Atlas
 from atlas.errors import QueryError
-from atlas.hypothesis_types import Instance, Rate, Trial, Verdict
+from atlas.hypothesis_types import Instance, Trial, Verdict
 from atlas.note_types import Note, SavedQuery, Scalar
 from atlas.store.trials import Saved, of_note
 from atlas.types import Interval
 
+NEARLY_ALWAYS = 0.9
+"""Alarms from which a hypothesis is true of about every place."""
 LONGEST_NAME = 255
 """Of a file, on common file systems."""
 
@@ -80,6 +82,11 @@ def show_trials(console: Console, trials: Sequence[Trial]) -> None:
                 "recall and near misses: by the measured source; anywhere, alarms, precision and"
                 " lift: of any earlier token and head"
             )
+        if (trial.pooled.alarms.share or 0.0) > NEARLY_ALWAYS:
+            console.print(
+                f"it holds of {trial.pooled.alarms.share:.0%} of the silent places: precision and"
+                " lift say nothing here, recall against near misses does"
+            )
         for title, instances in (("missed", trial.missed), ("alarmed", trial.alarmed)):
             for one in instances[:5]:
                 console.print(f"  {title}: {_told(one)}", markup=False)
@@ -88,26 +95,31 @@ def show_trials(console: Console, trials: Sequence[Trial]) -> None:
 def _table(verdicts: Sequence[Verdict]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("target", min_width=max(len(one.target) for one in verdicts))
-    names = ("recall", "anywhere", "alarms", "near misses", "precision", "lift", "density")
-    for name in names:
+    names = ("firings", "silent", "recall %", "anywhere %", "alarms %", "near misses %")
+    for name in (*names, "precision %", "lift", "density %"):
         table.add_column(name, justify="right")
     for one in verdicts:
         rates = (one.recall, one.anywhere, one.alarms, one.near_misses)
-        precision = _figure(one.precision, one.precision_interval)
-        lift, density = _figure(one.lift, one.lift_interval), f"{one.density:.2g}"
-        table.add_row(one.target, *map(_rate, rates), precision, lift, density)
+        shares = (_figure(rate.share, rate.interval, 100) for rate in rates)
+        precision = _figure(one.precision, one.precision_interval, 100)
+        lift, density = _figure(one.lift, one.lift_interval, 1), f"{100 * one.density:.2g}"
+        table.add_row(
+            one.target, str(one.recall.n), str(one.alarms.n), *shares, precision, lift, density
+        )
     return table
 
 
-def _rate(rate: Rate) -> str:
-    return f"{_figure(rate.share, rate.interval)} n={rate.n}" if rate.n else "–"
-
-
-def _figure(value: float | None, interval: Interval | None) -> str:
+def _figure(value: float | None, interval: Interval | None, times: float) -> str:
+    """A value with its interval; the interval alone where the value is not known."""
     if interval is None:
         return "–"
-    within = f"({interval.low:.2g} to {interval.high:.2g})"
-    return within if value is None else f"{value:.3g} {within}"
+    within = f"({_short(times * interval.low)}–{_short(times * interval.high)})"
+    return within if value is None else f"{_short(times * value)} {within}"
+
+
+def _short(value: float) -> str:
+    """Two digits, without an exponent where there are no more than four in all."""
+    return f"{value:.0f}" if 10 <= value < 10_000 else f"{value:.2g}"
 
 
 def _told(one: Instance) -> str:

@@ -28,6 +28,9 @@ _KEYS_OF_SAE = {
     "label": "sae, feature, side, method, model, prompt",
     "feature_family": "sae, feature, family",
     "family_share": "sae, family",
+    "family_bin": "sae, family, bin",
+    "feature_induction": "sae, feature",
+    "induction_share": "sae",
     "head_role": 'sae, head, "by", k, rank',
     "head_polysemanticity": 'sae, head, "by", k',
     "label_score": "sae, feature, method, model, prompt, scorer",
@@ -63,6 +66,7 @@ _RANGES = (
     ("neighbour", "other_sae", "other_feature"),
     *((table, "sae", "feature") for table in ("label", "label_score", "label_failure")),
     ("feature_family", "sae", "feature"),
+    ("feature_induction", "sae", "feature"),
     ("label_embedding", "sae", "feature"),
 )
 _OTHER = (

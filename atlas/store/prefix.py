@@ -14,9 +14,12 @@ WITH seen AS (
   FROM example e JOIN context c USING (ctx) JOIN sae s USING (sae)
   WHERE s.model = $model AND e.kind = 'random'
 )
-SELECT s.sae, f.feature, s.layer, f.dfa_head AS head, f.family, count(*) AS examples,
-  avg(n.distance) AS distance, avg(n.one::INTEGER) AS one, avg((n.one AND n.two)::INTEGER) AS two
+SELECT s.sae, f.feature, s.layer, f.dfa_head AS head, h.dfa_share AS share, f.family,
+  t.text AS title, count(*) AS examples, avg(n.distance) AS distance,
+  avg(n.one::INTEGER) AS one, avg((n.one AND n.two)::INTEGER) AS two
 FROM seen n JOIN feature f USING (sae, feature) JOIN sae s USING (sae)
+JOIN feature_head h ON h.sae = f.sae AND h.feature = f.feature AND h.head = f.dfa_head
+LEFT JOIN title t ON t.sae = f.sae AND t.feature = f.feature
 WHERE f.dfa_head IS NOT NULL
 GROUP BY ALL ORDER BY s.sae, f.feature
 """
@@ -29,7 +32,10 @@ class LedFeature:
     id: FeatureId
     layer: int
     head: int
+    share: float
+    """What that head gives of all heads, measured."""
     family: str | None
+    title: str | None
     examples: int
     distance: float
     """Positions from the strongest source to the firing."""

@@ -157,8 +157,9 @@ def rate(held: Bools) -> Rate:
     z2, share = 1.959964**2, count / n
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    ends = max(0.0, float(middle - half)), min(1.0, float(middle + half))
-    return Rate(count, n, share, Interval(*ends))
+    low = 0.0 if count == 0 else float(middle - half)
+    high = 1.0 if count == n else float(middle + half)
+    return Rate(count, n, share, Interval(low, high))
 
 
 def _instances(evidence: Evidence, tested: Tested, places: Places) -> tuple[Instance, ...]:

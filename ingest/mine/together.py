@@ -10,17 +10,17 @@ Features of all layers are numbered through: layer after layer, in the order of 
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ingest.mine.fold import Kept, place_hash
 
 BLOCK = 1 << 16
-"""Pairs that are counted at once."""
+"""Pairs, or firings of sketches, that are looked at in one go."""
 SKETCH = 64
 """Firings in a feature's sketch; an estimated index is good to about 1 / sqrt(64)."""
 SHARED = 2
@@ -94,18 +94,22 @@ class _Sketches:
     def __init__(self, kept: Kept) -> None:
         place = place_hash(kept.ctx, kept.pos)
         feature = kept.feature.astype(np.int64)
-        order = np.argsort(place, kind="stable")
-        self.place, self.feature = place[order], feature[order]
-        self._cells = np.sort(_cell(feature, place))
-        counts = np.bincount(feature)
-        self.upto = np.zeros(len(counts), np.uint64)  # [feature], its sketch is whole up to here
+        self.counts = np.bincount(feature)
+        self.upto = np.zeros(len(self.counts), np.uint64)  # [feature], it is whole up to here
         np.maximum.at(self.upto, feature, place)
-        self.upto[counts < SKETCH] = np.iinfo(np.uint64).max
+        self.upto[self.counts < SKETCH] = np.iinfo(np.uint64).max
+        self._cells = np.sort(_cell(feature, place))
+        self._starts = self.counts.cumsum() - self.counts
+        order = np.argsort(place, kind="stable")  # features ascend in a sketch, and so at a place
+        self.place, self.feature = place[order], feature[order]
+        self.by_feature = np.argsort(self.feature, kind="stable")  # into the two above
 
     def sizes(self, feature: NDArray[Any], upto: NDArray[Any]) -> NDArray[Any]:
-        """How many places of each `[n]` feature lie up to a hash."""
-        begin = np.searchsorted(self._cells, _cell(feature, np.zeros(1, np.uint64)))
-        sizes: NDArray[Any] = np.searchsorted(self._cells, _cell(feature, upto), "right") - begin
+        """How many places of each `[n]` feature's sketch lie up to a hash."""
+        sizes: NDArray[Any] = self.counts[feature]
+        cut = np.flatnonzero(upto < self.upto[feature])
+        ends = np.searchsorted(self._cells, _cell(feature[cut], upto[cut]), "right")
+        sizes[cut] = ends - self._starts[feature[cut]]
         return sizes
 
 
@@ -121,51 +125,120 @@ def _promising(
 
     Two sketches are compared up to the lower of their ends, where both are whole.
     """
-    begin = np.searchsorted(b.place, a.place, "left")
-    meetings = np.searchsorted(b.place, a.place, "right") - begin
-    one = np.repeat(a.feature, meetings)
-    within = np.arange(len(one)) - np.repeat(meetings.cumsum() - meetings, meetings)
-    other = b.feature[np.repeat(begin, meetings) + within]
-    if same:
-        one, other = one[one != other], other[one != other]
-    width = len(b.upto)
-    keys, shared = np.unique(one * width + other, return_counts=True)
-    keys, shared = keys[shared >= SHARED], shared[shared >= SHARED]
-    one, other = keys // width, keys % width
+    one, other, shared = _met(a, b, same)
     upto = np.minimum(a.upto[one], b.upto[other])
     index = shared / (a.sizes(one, upto) + b.sizes(other, upto) - shared)
-    best = _best_of(one, other, index, count) | _best_of(other, one, index, count)
-    return one[best], other[best]
+    if same:  # a pair was found from its lower number: the other end sees it too
+        return _best_of(np.r_[one, other], np.r_[other, one], np.r_[index, index], count)
+    mine = _best_of(one, other, index, count)
+    theirs, ours = _best_of(other, one, index, count)
+    return np.r_[mine[0], ours], np.r_[mine[1], theirs]
+
+
+def _met(a: _Sketches, b: _Sketches, same: bool) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Pairs of a feature of each whose sketches share `SHARED` places or more, and how many.
+
+    Within one layer each pair comes once, the lower number first.
+    """
+    width, few = len(b.counts), BLOCK // SKETCH
+    found = [np.zeros((2, 0), np.int64)]
+    edges = np.searchsorted(a.feature[a.by_feature], np.arange(0, len(a.counts) + few, few))
+    for low, high in pairwise(edges):
+        rows = a.by_feature[low:high]
+        begin = rows + 1 if same else np.searchsorted(b.place, a.place[rows])
+        meetings = np.searchsorted(b.place, a.place[rows], "right") - begin
+        other = b.feature[_ranges(begin, meetings)]
+        keys = np.sort(np.repeat(a.feature[rows], meetings) * width + other)
+        first = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]][: len(keys)])
+        shared = np.diff(first, append=len(keys))
+        often = shared >= SHARED
+        found.append(np.stack([keys[first[often]], shared[often]]))
+    keys, shared = np.concatenate(found, axis=1)
+    return keys // width, keys % width, shared
+
+
+def _ranges(begin: NDArray[Any], size: NDArray[Any]) -> NDArray[Any]:
+    """`begin`, `begin` + 1, ... of each range, one range after the other."""
+    ends = size.cumsum()
+    numbers: NDArray[Any] = np.repeat(begin - ends + size, size) + np.arange(
+        ends[-1] if len(ends) else 0
+    )
+    return numbers
 
 
 def _best_of(
     one: NDArray[Any], other: NDArray[Any], index: NDArray[Any], count: int
-) -> NDArray[Any]:
-    """Which pairs are among the `count` with the highest index of their `one`."""
-    order = np.lexsort((other, -index, one))
-    starts = np.searchsorted(one[order], one[order], "left")
-    best = np.zeros(len(one), bool)
-    best[order[np.arange(len(order)) - starts < count]] = True
-    return best
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The `count` pairs with the highest index of each `one`; ties by the lower `other`.
+
+    Pair and index are packed into one number, because sorting numbers is far quicker than sorting
+    rows. An index is a ratio of numbers up to 128, so its 24 bits tell any two apart.
+    """
+    lower = np.uint64(2**24 - 1) - np.rint(index * (2**24 - 1)).astype(np.uint64)
+    keys = one.astype(np.uint64) << np.uint64(44) | lower << np.uint64(20) | other.astype(np.uint64)
+    keys.sort()
+    of = (keys >> np.uint64(44)).astype(np.int64)
+    best = np.r_[np.ones(min(count, len(of)), bool), of[count:] != of[:-count]]
+    return of[best], (keys[best] & np.uint64(2**20 - 1)).astype(np.int64)
 
 
 def count_together(fires: list[Tensor], pairs: Pairs) -> Together:
-    """Count places where both features of each pair fire: 64 places per machine word.
+    """Count places where both features of each pair fire.
+
+    Places are looked up one by one for the rarer feature of a pair; where it has more of them than
+    there are machine words of 64 places, the words are compared.
 
     Args:
         fires: for each layer in order `[place, feature]` bool.
         pairs: features numbered through.
     """
-    words = np.concatenate([_packed(one) for one in fires])  # [feature, word]
+    firings = _Firings(fires)
     both = np.empty(len(pairs.one), np.int64)
     for at in range(0, len(both), BLOCK):
         block = slice(at, at + BLOCK)
-        met = words[pairs.one[block]] & words[pairs.other[block]]
-        both[block] = np.bitwise_count(met).sum(1)
-    return Together(both, np.bitwise_count(words).sum(1).astype(np.int64))
+        both[block] = firings.common(pairs.one[block], pairs.other[block])
+    return Together(both, firings.each)
 
 
-def _packed(fires: Tensor) -> NDArray[Any]:
-    """`[place, feature]` bool as bits `[feature, word]` uint64, zeros where places end."""
-    padded = torch.nn.functional.pad(fires, (0, 0, 0, -len(fires) % 64)).T.contiguous()
-    return np.packbits(padded.cpu().numpy(), axis=1).view(np.uint64)
+class _Firings:
+    """Which features fire at some places: by feature, and as bits."""
+
+    def __init__(self, fires: list[Tensor]) -> None:
+        width = [part.shape[1] for part in fires]
+        found = [part.nonzero(as_tuple=True) for part in fires]
+        place = np.concatenate([rows.cpu().numpy() for rows, _ in found])
+        firsts = np.cumsum([0, *width[:-1]])
+        feature = np.concatenate(
+            [
+                columns.cpu().numpy() + first
+                for (_, columns), first in zip(found, firsts, strict=True)
+            ]
+        )
+        self.each = np.bincount(feature, minlength=sum(width))
+        self._starts = self.each.cumsum() - self.each
+        self._places = place[np.argsort(feature, kind="stable")]
+        self._words = np.zeros((sum(width), -(-len(fires[0]) // 64)), np.uint64)
+        bits = np.uint64(1) << (place % 64).astype(np.uint64)
+        np.bitwise_or.at(self._words, (feature, place // 64), bits)
+
+    def common(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+        """Places where both features of each `[pair]` fire."""
+        rarer = np.where(self.each[one] <= self.each[other], one, other)
+        common, size = one + other - rarer, self.each[rarer]
+        both = np.empty(len(one), np.int64)
+        few = size <= self._words.shape[1]
+        both[few] = self._looked_up(rarer[few], common[few], size[few])
+        met = self._words[one[~few]] & self._words[other[~few]]
+        both[~few] = np.bitwise_count(met).sum(1)
+        return both
+
+    def _looked_up(
+        self, rarer: NDArray[Any], common: NDArray[Any], size: NDArray[Any]
+    ) -> NDArray[Any]:
+        place = self._places[_ranges(self._starts[rarer], size)]
+        words = self._words[np.repeat(common, size), place // 64]
+        met = words >> (place % 64).astype(np.uint64) & np.uint64(1)
+        upto = np.r_[0, met.cumsum()].astype(np.int64)
+        ends = size.cumsum()
+        counts: NDArray[Any] = upto[ends] - upto[ends - size]
+        return counts

@@ -1,28 +1,34 @@
 """What each head is worth: the loss with its z set to its mean, against the untouched model.
 
-Only scored positions are replaced. Each head's own pass starts at its layer.
+Only scored positions are replaced. Layers below a head are computed once for all heads, and each
+head's own pass starts at its layer. It is by far the longest part of the study of heads, so it runs
+in whatever precision the machine is quick with, and some heads are run again in float32.
 """
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from atlas.model import LanguageModel
 from ingest.studies.study import Arrays, Batch, Study
 
 CONTEXTS = 4
-"""Contexts at a time."""
+"""Contexts at a time; what they give is kept, so this much is lost where a study is stopped."""
+CHECKED = 8
+"""Heads that are run again in float32, on the first contexts."""
 
 
-def costs(study: Study, means: Tensor, contexts: slice) -> Iterator[Arrays]:
+def costs(study: Study, model: LanguageModel, means: Tensor, contexts: slice) -> Iterator[Arrays]:
     """Losses summed per context, for each batch of some contexts of the study's text.
-
-    What one layer of one batch gives is kept: it is the unit that a stopped study does not lose.
 
     Args:
         study: what to run.
+        model: the study's model, in the precision to run it in.
         means: `[layer, head, d_head]`, what takes a head's place.
         contexts: which contexts; none gives nothing.
 
@@ -30,19 +36,48 @@ def costs(study: Study, means: Tensor, contexts: slice) -> Iterator[Arrays]:
         Arrays `clean` `[context]`, `ablated` `[layer, head, context]` (both sums, nats) and
         `predicted` `[context]`, the tokens that they are over.
     """
+    heads = list(np.ndindex(*means.shape[:2]))
     for batch in study.batches("ablate", contexts, CONTEXTS):
-        layers = [
-            study.keep(
-                f"ablate-{batch.first:07d}-{layer:03d}",
-                partial(_layer, study, means[layer], layer, batch),
-            )["sums"]
-            for layer in range(len(means))
-        ]
+        name = f"ablate-{batch.first:07d}"
+        sums = study.keep(name, partial(_sums, model, means, heads, batch))["sums"]
         yield {
-            "clean": layers[0][0],
-            "ablated": np.stack([sums[1:] for sums in layers]),
+            "clean": sums[0],
+            "ablated": sums[1:].reshape(*means.shape[:2], -1),
             "predicted": _predicted(batch).sum(1).numpy(),
         }
+
+
+class Check(NamedTuple):
+    """How far the costs of some heads are from those in float32, nats per token."""
+
+    heads: int
+    tokens: int
+    mean: float
+    largest: float
+
+
+def checked(
+    study: Study, means: Tensor, contexts: slice, measured: list[Arrays], layers: list[int]
+) -> Check:
+    """The costliest head of each of some layers again in float32, on the first contexts.
+
+    Args:
+        study: what to run.
+        means: `[layer, head, d_head]`.
+        contexts: those that were run.
+        measured: what `costs` gave.
+        layers: the layers whose costliest head is run again.
+    """
+    first = measured[0]
+    extra, predicted = first["ablated"] - first["clean"], first["predicted"].sum()
+    heads = [(layer, int(np.abs(extra[layer].sum(-1)).argmax())) for layer in layers]
+    batch = next(study.batches("check", contexts, CONTEXTS))
+    model = study.model_in("float32")
+    sums = study.keep("ablate-check", partial(_sums, model, means, heads, batch))["sums"]
+    again = (sums[1:] - sums[0]).sum(-1) / predicted
+    before = np.array([extra[one].sum() for one in heads]) / predicted
+    apart = np.abs(again - before)
+    return Check(len(heads), int(predicted), float(apart.mean()), float(apart.max()))
 
 
 def _predicted(batch: Batch) -> Tensor:
@@ -51,13 +86,16 @@ def _predicted(batch: Batch) -> Tensor:
     return batch.valid[:, :-1] & (places < batch.length[:, None])
 
 
-def _layer(study: Study, means: Tensor, layer: int, batch: Batch) -> Arrays:
-    """Summed losses `[1 + head, context]`: untouched, then without each head of a layer."""
+def _sums(
+    model: LanguageModel, means: Tensor, heads: list[tuple[int, int]], batch: Batch
+) -> Arrays:
+    """Summed losses `[1 + head, context]`: untouched, then without each of `heads`."""
     edits: list[dict[int, Callable[[Tensor], Tensor]]] = [{}]
     edits += [
-        {layer: partial(_without, head, mean, batch.valid)} for head, mean in enumerate(means)
+        {layer: partial(_without, head, means[layer, head], batch.valid)} for layer, head in heads
     ]
-    losses, predicted = study.model.losses_each(batch.tokens, edits), _predicted(batch)
+    predicted = _predicted(batch)
+    losses = model.losses_each(batch.tokens, edits)
     sums = torch.stack([(loss.cpu() * predicted).sum(1).double() for loss in losses])
     return {"sums": sums.numpy()}
 
@@ -70,7 +108,7 @@ def _without(head: int, mean: Tensor, valid: Tensor, z: Tensor) -> Tensor:
     return edited
 
 
-def joined(batches: list[Arrays]) -> tuple[np.ndarray, np.ndarray]:
+def joined(batches: list[Arrays]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Extra loss and tokens predicted, `[context, layer, head]` both."""
     extra = np.concatenate([one["ablated"] - one["clean"] for one in batches], -1)
     predicted = np.concatenate([one["predicted"] for one in batches])

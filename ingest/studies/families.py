@@ -4,11 +4,12 @@
 2. Held-out text: the model and the SAEs run on it, every firing attributed to its sources; do the
    families explain these firings as well?
 3. The same text without the model: do the families predict, from words alone, where features fire?
+4. Random tokens said twice: the paper's own induction detector, beside the rule on DFA.
 """
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,45 +22,32 @@ from atlas.lens.dfa import context_dfa
 from atlas.lens.sae import Sae, encode
 from ingest.config import Count, StudyPart
 from ingest.label.rules import normalise
+from ingest.studies import family_tables as tables
 from ingest.studies import family_text as texts
+from ingest.studies import induction
 from ingest.studies.family_rules import FAMILIES, Judged, Shares, explained, judge, shares
-from ingest.studies.family_text import FETCHED, Index, Predictor
+from ingest.studies.family_tables import Examples, Fired
 from ingest.studies.rows import table_of
 from ingest.studies.study import Arrays, Batch, Findings, Study
-from ingest.wilson import wilson
 
 BLOCK = 2048
 """Firings of one context that are attributed at a time."""
-STRONG = 0.5
-"""Share of a feature's largest held-out activation from which a firing counts as strong."""
+TABLES_MADE = (
+    "feature_family", "family_share", "family_bin", "feature_induction", "induction_share",
+)  # fmt: skip
 
 
 class FamiliesPart(StudyPart):
     """Settings of the study of feature families."""
 
     tokens: Count = 20_000
+    boosted: Count = 2
+    """Tokens per feature, boosted most by its decoder, on which the induction detector tests it."""
+    trials: Count = 6
+    """Random sequences in which each of these tokens is tested."""
 
 
-class Examples(NamedTuple):
-    """Stored examples of one SAE, by ascending feature."""
-
-    feature: NDArray[Any]
-    pos: NDArray[Any]
-    word: NDArray[Any]  # at the firing
-    source: NDArray[Any]  # at the strongest source, -1 where that is position 0
-    shares: Shares
-
-
-class Fired(NamedTuple):
-    """Firings of one SAE on held-out text."""
-
-    feature: NDArray[Any]
-    place: NDArray[Any]  # position in the flattened contexts
-    act: NDArray[Any]
-    families: NDArray[Any]  # bits: family number n explains it where bit n is set
-
-
-def study_families(study: Study, settings: FamiliesPart) -> Findings:  # noqa: ARG001
+def study_families(study: Study, settings: FamiliesPart) -> Findings:
     """Families of all features of the model's SAEs, with precision, recall and shares per SAE."""
     words = _words(study)
     judged = {name: _judge(study, name, words) for name in study.saes}
@@ -72,14 +60,17 @@ def study_families(study: Study, settings: FamiliesPart) -> Findings:  # noqa: A
     context_words[:, 0] = -1
     index = texts.index(context_words, valid)
     names = np.array(_vocabulary(words, study), dtype=object)
-    rows: list[dict[str, Any]] = []
-    summary: list[dict[str, Any]] = []
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES_MADE}
+    detected = induction.detect(study, settings.boosted, settings.trials)
     study.work.reporter.stage("judge", len(judged), "SAEs")
     for name, (examples, found) in judged.items():
-        own = list(_feature_rows(str(name), examples, found, fired[name], index, names))
-        live = int((found.examples > 0).sum())
-        summary += _share_rows(str(name), own, live)
-        rows += own
+        own = list(tables.feature_rows(str(name), examples, found, fired[name], index, names))
+        live, rule = int((found.examples > 0).sum()), found.holds["induction"]
+        rows["feature_family"] += own
+        rows["family_share"] += tables.share_rows(str(name), own, live)
+        rows["family_bin"] += tables.bin_rows(str(name), own)
+        rows["feature_induction"] += induction.feature_rows(name, detected[name], rule)
+        rows["induction_share"].append(induction.share_row(name, detected[name], rule))
         study.work.reporter.advance(1)
     run = study.work.run
     samples = {
@@ -88,12 +79,10 @@ def study_families(study: Study, settings: FamiliesPart) -> Findings:  # noqa: A
         "held-out positions": int(valid.sum()),
         "held-out firings": sum(len(one.feature) for one in fired.values()),
         "stored examples": sum(len(one.feature) for one, _ in judged.values()),
+        "boosted tokens per feature": settings.boosted,
+        "sequences per boosted token": settings.trials,
     }
-    tables = {
-        "feature_family": table_of("feature_family", [_measured(row) for row in rows], run),
-        "family_share": table_of("family_share", summary, run),
-    }
-    return Findings(tables, samples)
+    return Findings({name: table_of(name, own, run) for name, own in rows.items()}, samples)
 
 
 def _words(study: Study) -> NDArray[Any]:
@@ -252,96 +241,3 @@ def _flags(context: NDArray[Any], pos: NDArray[Any], dfa: NDArray[Any]) -> NDArr
         if name in by_family:
             flags |= by_family[name].astype(np.int64) << number
     return flags
-
-
-def _feature_rows(
-    sae: str, examples: Examples, found: Judged, fired: Fired, index: Index, names: NDArray[Any]
-) -> Iterator[dict[str, Any]]:
-    """A row for every feature and family that holds for it."""
-    order = np.argsort(fired.feature, kind="stable")
-    fired = Fired(*(column[order] for column in fired))
-    d_sae = len(found.examples)
-    edges = np.searchsorted(fired.feature, np.arange(d_sae + 1))
-    own = np.searchsorted(examples.feature, np.arange(d_sae + 1))
-    for number, family in enumerate(FAMILIES):
-        by_word = {"word": examples.word, "source": examples.source}
-        listed = by_word["source" if family in FETCHED else "word"]
-        for feature in np.nonzero(found.holds[family])[0]:
-            words = texts.word_list(listed[own[feature] : own[feature + 1]])
-            predictor = Predictor(family, words, int(found.place[feature]))
-            rows = slice(edges[feature], edges[feature + 1])
-            yield {
-                "sae": sae,
-                "feature": int(feature),
-                "family": family,
-                "best": bool(found.best[feature] == number),
-                "score": float(found.score[family][feature]),
-                "examples": int(found.examples[feature]),
-                "words": [str(names[word]) for word in words],
-                **_held_out(predictor, number, Fired(*(column[rows] for column in fired)), index),
-            }
-
-
-def _held_out(one: Predictor, number: int, fired: Fired, index: Index) -> dict[str, Any]:
-    """Counts of a feature and family on held-out text."""
-    places = texts.predict(one, index)
-    hit = np.isin(fired.place, places)
-    strong = fired.act >= STRONG * fired.act.max(initial=0.0)
-    textual = one.family in ("single_token", "positional")
-    explains = hit if textual else fired.families >> number & 1 == 1
-    foretold = one.family != "first_token"
-    return {
-        "fired": len(fired.place),
-        "explained": int(explains.sum()),
-        "predicted": len(places) if foretold else None,
-        "hits": int(hit.sum()) if foretold else None,
-        "strong_fired": int(strong.sum()),
-        "strong_hits": int((hit & strong).sum()) if foretold else None,
-        "positions": int(index.valid.sum()),
-    }
-
-
-def _measured(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with precision and recall."""
-    return (
-        row
-        | _proportion("precision", [row], "fired", "hits")
-        | _proportion("recall", [row], "predicted", "hits")
-    )
-
-
-def _share_rows(sae: str, rows: list[dict[str, Any]], live: int) -> Iterator[dict[str, Any]]:
-    """One row per family: how many features it is the best of, and how well it does in all."""
-    for family in FAMILIES:
-        holding = [row for row in rows if row["family"] == family]
-        best = [row for row in holding if row["best"]]
-        low, high = wilson(np.array([len(best)]), np.array([live]))
-        row = {"sae": sae, "family": family, "features": len(best), "holding": len(holding),
-               "live": live, "share": len(best) / live if live else None,
-               "share_low": float(low[0]), "share_high": float(high[0])}  # fmt: skip
-        for name, of, part in (
-            ("replicated", "fired", "explained"),
-            ("precision", "fired", "hits"),
-            ("strong_precision", "strong_fired", "strong_hits"),
-            ("recall", "predicted", "hits"),
-        ):
-            row |= _proportion(name, holding, of, part)
-        false_alarms = [one for one in holding if one["predicted"] is not None]
-        silent = sum(one["positions"] - one["predicted"] for one in false_alarms)
-        missed = sum(one["fired"] - one["hits"] for one in false_alarms)
-        row["specificity"] = 1 - missed / silent if silent else None
-        yield row
-
-
-def _proportion(name: str, rows: list[dict[str, Any]], of: str, part: str) -> dict[str, Any]:
-    """part / of over all rows, with its Wilson interval; NULL where nothing is counted."""
-    known = [row for row in rows if row[part] is not None and row[of] is not None]
-    count, total = sum(row[part] for row in known), sum(row[of] for row in known)
-    low, high = wilson(np.array([count]), np.array([total]))
-    given = bool(total)
-    return {
-        name: count / total if given else None,
-        f"{name}_low": float(low[0]) if given else None,
-        f"{name}_high": float(high[0]) if given else None,
-        f"{name}_n": total,
-    }

@@ -1,9 +1,10 @@
 """What a family says of text alone, so that it can be tested on text that was never looked at.
 
 From its examples a feature gets a word list: the words that it fetched (for induction, previous
-token and context families) or fired on (for the others). The family then predicts, from tokens and
-positions only, where the feature fires: precision is the share of firings that were predicted,
-recall the share of predicted positions where it fires (PAPER.md section 6.1).
+token and context families) or fired on (for the others). Words are compared without case and space,
+which are the forms of a token that the paper's proxy counts as one. The family then predicts, from
+tokens and positions only, where the feature fires: precision is the share of firings that were
+predicted, recall the share of predicted positions where it fires (PAPER.md section 6.1).
 """
 
 from typing import Any, NamedTuple
@@ -16,23 +17,61 @@ from ingest.studies.family_rules import WINDOW
 
 FETCHED = ("induction", "previous_token", "local_context", "long_range_context")
 """Families whose word list is of sources; the others' is of firing tokens."""
+REPEATS = ("induction", "duplicate_token")
+"""Families that say something of a text without any words: the firing token stood there before."""
 COMMON = 0.1
 """Share of a feature's firings that a word must take part in to be on its list."""
+COVERS = 0.5
+"""Share of its firings that a list must cover to tell where a feature fires."""
+
+
+FEW = 0.9
+"""Share of its firings that common firing words must cover for a feature to fire on few words."""
+
+
+class Words(NamedTuple):
+    """The common words of a list, and how much of it they are."""
+
+    words: NDArray[Any]  # numbers of words
+    covers: float
 
 
 class Predictor(NamedTuple):
     """Predicts where one feature of a family fires."""
 
     family: str
-    words: NDArray[Any]  # numbers of its words
+    words: NDArray[Any] | None  # numbers of its words; None where any word will do
     place: int  # median position, for positional
+    here: NDArray[Any] | None = None  # words it fires on; None where any word will do
+
+    @property
+    def said(self) -> str:
+        """What it looks at."""
+        parts = [] if self.words is None else ["words"]
+        return " and ".join([*parts, *(["firing words"] if self.here is not None else [])]) or (
+            "repetition alone" if self.family in REPEATS else "position"
+        )
 
 
-def word_list(feature_words: NDArray[Any]) -> NDArray[Any]:
+def word_list(feature_words: NDArray[Any]) -> Words:
     """Words of a list `[n]`, -1 for none, that make up at least COMMON of it."""
     values, times = np.unique(feature_words, return_counts=True)
-    kept: NDArray[Any] = values[(times >= COMMON * len(feature_words)) & (values >= 0)]
-    return kept
+    common = (times >= COMMON * len(feature_words)) & (values >= 0)
+    return Words(values[common], float(times[common].sum() / max(len(feature_words), 1)))
+
+
+def predictor(family: str, here: Words, fetched: Words, place: int) -> Predictor:
+    """What a family predicts from, by what was common among the feature's examples.
+
+    Where a list covers too little to be what the feature is about, families that need no words go
+    by repetition alone. Where a feature fires on few words, fetching families ask for those too.
+    """
+    if family == "positional":
+        return Predictor(family, None, place)
+    own = fetched if family in FETCHED else here
+    words = None if family in REPEATS and own.covers < COVERS else own.words
+    told = family in FETCHED and here.covers >= FEW
+    return Predictor(family, words, place, here.words if told else None)
 
 
 class Index(NamedTuple):
@@ -76,21 +115,31 @@ def predict(one: Predictor, text: Index) -> NDArray[Any]:
 
     first_token says nothing of the text, and predicts nothing.
     """
-    mask = np.zeros(len(text.valid), bool)
     if one.family == "positional":
-        pos = np.arange(len(text.valid)) % text.width
-        mask = np.abs(pos - one.place) <= WINDOW
+        mask = np.abs(np.arange(len(text.valid)) % text.width - one.place) <= WINDOW
+    elif one.family == "first_token":
+        mask = np.zeros(len(text.valid), bool)
+    elif one.words is None:
+        mask = text.repeated
     elif one.family == "induction":
-        for word in one.words:
-            mask[text.after.get(int(word), [])] = True
-    elif one.family != "first_token":
-        for word in one.words:
-            mask[text.at.get(int(word), [])] = True
+        mask = _standing(one.words, text.after, len(text.valid))
+    else:
+        mask = _standing(one.words, text.at, len(text.valid))
         mask = _moved(mask.reshape(-1, text.width), one.family).ravel()
         if one.family == "duplicate_token":
-            mask &= text.repeated
+            mask = mask & text.repeated
+    if one.here is not None:
+        mask = mask & _standing(one.here, text.at, len(mask))
     places: NDArray[Any] = np.nonzero(mask & text.valid)[0]
     return places
+
+
+def _standing(words: NDArray[Any], where: dict[int, NDArray[Any]], size: int) -> NDArray[Any]:
+    """`[place]`: whether one of the words is listed there."""
+    mask = np.zeros(size, bool)
+    for word in words:
+        mask[where.get(int(word), [])] = True
+    return mask
 
 
 def _moved(mask: NDArray[Any], family: str) -> NDArray[Any]:

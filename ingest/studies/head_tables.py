@@ -12,9 +12,11 @@ from ingest.studies import ablation
 from ingest.studies.attention import (
     COLUMNS,
     EDGES,
+    ELIGIBLE,
     ON_REPEATED,
     REPEATED,
     TEXT,
+    WITHOUT_FIRST,
     Ratios,
     ratio,
 )
@@ -55,6 +57,66 @@ def metric_table(
         unknown = np.full_like(value, np.nan)
         parts.append(_metric_rows("copying", "weights", Ratios(value, unknown, unknown), 1))
     return _columns(parts, model, run)
+
+
+class Ranking(NamedTuple):
+    """What ranks heads for a role, and the same quantity measured otherwise."""
+
+    metric: str
+    condition: str
+    checked_by: str
+
+
+RANKINGS = (
+    Ranking("induction", REPEATED, WITHOUT_FIRST),
+    Ranking("previous_token", TEXT, REPEATED),
+    Ranking("duplicate_token", REPEATED, ELIGIBLE),
+)
+"""One measure a role. Induction and duplicates are ranked on random tokens, where nothing but the
+repetition can be attended to; text, where heads rest on the sink, is the check."""
+
+
+def ranking_table(metrics: Columns) -> Columns:
+    """Rows of `head_ranking`, the first of every ranking before the second of any."""
+    model, run = metrics["model"][0], metrics["run"][0]
+    table = pa.table({name: metrics[name] for name in (*_KEY, "value", "low", "high", "n")})
+    rows = table.to_pylist()
+    found: list[dict[str, Any]] = []
+    for one in RANKINGS:
+        own = _ranked(rows, one.metric, one.condition)
+        check = {_head(row): (rank, row["value"]) for rank, row in
+                 enumerate(_ranked(rows, one.metric, one.checked_by), 1)}  # fmt: skip
+        for rank, row in enumerate(own, 1):
+            check_rank, check_value = check[_head(row)]
+            found.append(
+                row | {"model": model, "run": run, "ranking": one.metric, "rank": rank}
+                | {"check_condition": one.checked_by, "check_value": check_value}
+                | {"check_rank": check_rank}
+            )  # fmt: skip
+    found.sort(key=lambda row: row["rank"])
+    columns = ("model", "ranking", "rank", "layer", "head", "condition", "value", "low", "high",
+               "n", "check_condition", "check_value", "check_rank", "run")  # fmt: skip
+    return {name: [row[name] for row in found] for name in columns}
+
+
+_KEY = ("layer", "head", "metric", "condition")
+
+
+def _head(row: dict[str, Any]) -> tuple[int, int]:
+    return row["layer"], row["head"]
+
+
+def _ranked(rows: list[dict[str, Any]], metric: str, condition: str) -> list[dict[str, Any]]:
+    """Rows of one measure, the largest value first; heads whose value is not known come last."""
+    own = [row for row in rows if (row["metric"], row["condition"]) == (metric, condition)]
+    return sorted(own, key=lambda row: np.inf if row["value"] is None else -row["value"])
+
+
+def agreement(ranking: Columns, metric: str) -> float:
+    """Spearman's rank correlation over all heads between a ranking and its check."""
+    rows = zip(ranking["ranking"], ranking["rank"], ranking["check_rank"], strict=True)
+    ranks = np.array([(rank, check) for name, rank, check in rows if name == metric], float)
+    return float(np.corrcoef(ranks.T)[0, 1])
 
 
 def _per_context(on_text: Sequence[Arrays], name: str) -> NDArray[Any]:

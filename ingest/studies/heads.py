@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from atlas.errors import ModelError
 from atlas.lens import circuits
 from ingest.config import Count, StudyPart
 from ingest.studies import head_tables as tables
-from ingest.studies.ablation import costs
+from ingest.studies.ablation import CHECKED, checked, costs
 from ingest.studies.attention import measure, repeated, strongest
 from ingest.studies.study import Arrays, Batch, Findings, Study
 from ingest.studies.text import start_token
@@ -32,6 +32,8 @@ class HeadsPart(StudyPart):
     """Tokens of one copy; fewer where the model takes no more."""
     ablate_contexts: Annotated[int, Field(ge=0)] = 16
     """Contexts on which each head is ablated by itself, which takes longest; 0 for none."""
+    ablate_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of those passes; where it is not float32, some heads are run again in float32."""
     top: Count = 10
     """Query and key tokens kept per head."""
     bands: Count = 5
@@ -56,12 +58,20 @@ def study_heads(study: Study, settings: HeadsPart) -> Findings:
     on_repeated = study.keep("repeated", lambda: _repeated(study, settings, layers))
     weights, said = _weights(study)
     cut = slice(0, min(settings.ablate_contexts, len(text.text.contexts.tokens)))
-    ablated = list(costs(study, _means(on_text), cut))
-    said += () if ablated else ("no head was ablated: ablate_contexts is 0",)
+    ablated, more = _ablated(study, settings, _means(on_text), cut)
+    said += more
     name, run = model.info.id, study.work.run
     chosen = tables.chosen(on_text, settings.bands, settings.per_band, settings.seed)
+    metrics = tables.metric_table(name, run, on_text, on_repeated, weights, ablated)
+    ranking = tables.ranking_table(metrics)
+    said += tuple(
+        f"heads for {one.metric} are ranked by {one.condition}; over all heads the rank correlation"
+        f" with {one.checked_by} is {tables.agreement(ranking, one.metric):.2f}"
+        for one in tables.RANKINGS
+    )
     found = {
-        "head_metric": tables.metric_table(name, run, on_text, on_repeated, weights, ablated),
+        "head_ranking": ranking,
+        "head_metric": metrics,
         "head_distance": tables.distance_table(name, run, on_text),
         "head_token": tables.token_table(name, run, text.text.contexts, on_text, settings.top),
         "head_example": tables.example_table(name, run, chosen),
@@ -109,6 +119,25 @@ def _means(on_text: list[Arrays]) -> torch.Tensor:
     count = sum(int(one["positions"].sum()) for one in on_text)
     total = np.sum([one["z"] for one in on_text], axis=0)
     return torch.from_numpy(total / count).float()
+
+
+def _ablated(
+    study: Study, settings: HeadsPart, means: torch.Tensor, contexts: slice
+) -> tuple[list[Arrays], tuple[str, ...]]:
+    """What each head's mean ablation costs, and what is to be said of its precision."""
+    if not contexts.stop:
+        return [], ("no head was ablated: ablate_contexts is 0",)
+    model = study.model_in(settings.ablate_dtype)
+    found = list(costs(study, model, means, contexts))
+    if model.dtype == torch.float32:
+        return found, ()
+    every = max(1, len(means) // CHECKED)
+    check = checked(study, means, contexts, found, list(range(0, len(means), every)))
+    return found, (
+        f"ablations ran in {str(model.dtype).removeprefix('torch.')}: the costs of {check.heads}"
+        f" heads again in float32 on {check.tokens} tokens differ by {check.mean:.1e} nats a token"
+        f" on average and by at most {check.largest:.1e}",
+    )
 
 
 def _repeated(study: Study, settings: HeadsPart, layers: tuple[int, ...]) -> Arrays:

@@ -16,6 +16,7 @@ from ingest.studies.ioi_ablate import (
     batch_of,
     lay_ground,
 )
+from ingest.studies.ioi_circuit import circuit
 from ingest.studies.ioi_effects import Behaviour, Read
 from ingest.studies.ioi_noise import Patch, corruptions, patches
 from ingest.studies.ioi_prompts import (
@@ -54,7 +55,8 @@ def ioi(study: Study, settings: IoiSettings) -> Findings:
     layers = ablate_layers(study, settings, ground)
     noised = settings.noise_layers or layers.costliest()
     fresh = chosen[max(settings.tested, settings.head_prompts) :][: settings.noise_prompts]
-    patched = _noise(study, settings, spelled, fresh, noised)
+    starts = (False,) if bos is None else (True, False)
+    patched = {start: _noise(study, settings, spelled, fresh, noised, start) for start in starts}
     features = [one for sae in study.saes for one in ablate_features(study, settings, ground, sae)]
     behaved = tables.families(key, families, draw)
     return Findings(
@@ -64,6 +66,7 @@ def ioi(study: Study, settings: IoiSettings) -> Findings:
             "ioi_part": tables.parts(key, layers.tested, ground.names, draw),
             "ioi_feature": tables.features(key, features, ground.names, draw),
             "ioi_noise": tables.noise(key, patched, noised, draw),
+            "ioi_circuit": circuit(key, study, ground, heads, draw),
         },
         {
             "families": len(families),
@@ -72,7 +75,7 @@ def ioi(study: Study, settings: IoiSettings) -> Findings:
             **{f"{name} of one token": len(own) for name, own in words._asdict().items()},
             "prompts of the feature ablations": len(ground.names),
             "prompts of the head ablations": len(few.names),
-            "prompts of the noising test": len(patched.names),
+            "prompts of the noising test": len(patched[starts[0]].names),
         },
     )
 
@@ -109,9 +112,11 @@ def _noise(
     spelled: Spelling,
     chosen: Sequence[Draw],
     layers: Sequence[int],
+    start: bool,
 ) -> tables.Noised:
-    """The noising test on prompts that did not choose its layers."""
-    cases = corruptions(chosen, spelled.words, study.model.tokenise, spelled.bos, settings.seed)
+    """The noising test on prompts that did not choose its layers, with the start token or not."""
+    bos = spelled.bos if start else None
+    cases = corruptions(chosen, spelled.words, study.model.tokenise, bos, settings.seed)
     study.work.reporter.stage("noising", len(cases), "corruptions")
     batch = batch_of(settings)
     clean = cases[0].prompts
@@ -131,7 +136,8 @@ def _noise(
         )
         return {"difference": found.numpy()}
 
-    found = torch.from_numpy(study.keep("noising", made)["difference"])
+    name = "noising" if start else "noising-without-start"
+    found = torch.from_numpy(study.keep(name, made)["difference"])
     names = torch.arange(len(ORDERS)).repeat_interleave(len(chosen))
     labels = ["clean", "zero", "mean", *(case.name for case in cases[1:])]
     return tables.Noised(names, dict(zip(labels, found, strict=True)))

@@ -150,18 +150,29 @@ def features(
     return columns(key, rows, *shown, "head", "head_share", *FIGURE)
 
 
-def noise(key: Key, noised: Noised, layers: Sequence[int], draw: torch.Generator) -> Columns:
-    """One row per corruption and order: the difference and what is kept of the clean one.
+def noise(
+    key: Key, noised: Mapping[bool, Noised], layers: Sequence[int], draw: torch.Generator
+) -> Columns:
+    """One row per corruption, order and start: the difference and what is kept of the clean one.
 
     Kept is given three times: of the clean difference itself, and of what clean has above the zero
     and above the mean baseline. Where clean and baseline do not differ by more than their noise,
     no share is given.
     """
-    rows = []
+    rows = [row for bos, one in noised.items() for row in _noised(one, bos, layers, draw)]
+    kept = [f"kept_{base}{end}" for base in ("clean", "zero", "mean") for end in ENDS]
+    difference_names = [f"difference{end}" for end in ENDS]
+    shown = ("layers", "corruption", "names", *difference_names, *kept, "n", "bos")
+    return columns(key, rows, *shown)
+
+
+def _noised(
+    noised: Noised, bos: bool, layers: Sequence[int], draw: torch.Generator
+) -> Iterator[Row]:
     for name, difference in noised.found.items():
         values = (difference, *(noised.found[base] for base in ("clean", "zero", "mean")))
         for order, (own, clean, zero, average) in by_names(noised.names, *values):
-            row: Row = {"layers": list(layers), "corruption": name, "names": order}
+            row: Row = {"layers": list(layers), "corruption": name, "names": order, "bos": bos}
             row |= _prefixed("difference", mean(own, draw))
             for base, level in (
                 ("clean", torch.zeros_like(clean)),
@@ -169,10 +180,7 @@ def noise(key: Key, noised: Noised, layers: Sequence[int], draw: torch.Generator
                 ("mean", average),
             ):
                 row |= _prefixed(f"kept_{base}", _kept(own - level, clean - level, draw))
-            rows.append(row | {"n": len(own)})
-    kept = [f"kept_{base}{end}" for base in ("clean", "zero", "mean") for end in ENDS]
-    difference_names = [f"difference{end}" for end in ENDS]
-    return columns(key, rows, "layers", "corruption", "names", *difference_names, *kept, "n")
+            yield row | {"n": len(own)}
 
 
 ENDS = ("", "_low", "_high")

@@ -87,8 +87,10 @@ def score(
     weights = [model.layer(n) for n in layers]
     norm, mean = model.final_norm, model.mean_column
     parts: list[Scored] = []
-    for begin in range(0, len(drawn.tokens), batch):
-        tokens, dst, src = (one[begin : begin + batch].to(model.device) for one in drawn)
+    order = drawn.dst.argsort()
+    for some in order.split(batch):
+        tokens, dst, src = (one[some].to(model.device) for one in drawn)
+        tokens = tokens[:, : int(dst.max()) + 1]  # what follows changes nothing
         seen, rows = attended(model, tokens, layers), torch.arange(len(tokens))
         columns, _ = model.unembed(tokens[rows, src])
         read = norm.pull(columns - mean, seen.final_scale[rows, dst])
@@ -98,5 +100,5 @@ def score(
         ]
         attention = [seen.layers[n].pattern[rows, :, dst, src].float() for n in layers]
         parts.append(Scored(torch.stack(attention, 1).cpu(), torch.stack(logit, 1).cpu()))
-        advance(tokens.numel())
-    return Scored(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        advance(len(some) * drawn.tokens.shape[1])
+    return Scored(*(torch.cat(column)[order.argsort()] for column in zip(*parts, strict=True)))

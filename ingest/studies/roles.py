@@ -20,6 +20,7 @@ from ingest.studies import role_rules as rules
 from ingest.studies.role_rules import ROLE_OF, Traits
 from ingest.studies.rows import table_of
 from ingest.studies.study import Findings, Study
+from ingest.studies.titles import titles
 from ingest.wilson import wilson
 
 TOPS = (10, 20, 50)
@@ -122,28 +123,17 @@ def _live(study: Study, name: SaeId) -> Live:
 
     w_dec = study.sae(name).w_dec.float().cpu().numpy()
     number = features["feature"].to_numpy()
-    titles = _titles(study, name)
+    known = titles(study, name)
     return Live(
         number,
         features["family"].to_pylist(),
-        [titles.get(one) for one in number.tolist()],
+        [known.get(one) for one in number.tolist()],
         features["firings"].to_numpy(),
         by_head("weight_share"),
         by_head("dfa_share"),
         by_head("dfa_mean"),
         w_dec[number].reshape(len(number), info.n_heads, -1),
     )
-
-
-def _titles(study: Study, name: SaeId) -> dict[int, str]:
-    """The best supported title of each feature that has one."""
-    found: dict[int, tuple[float, str]] = {}
-    for batch in study.atlas.export(name, "label").batches:
-        for row in batch.select(["feature", "side", "text", "support"]).to_pylist():
-            score = row["support"] or 0.0
-            if row["side"] == "title" and score >= found.get(row["feature"], (0.0, ""))[0]:
-                found[row["feature"]] = (score, row["text"])
-    return {feature: text for feature, (_, text) in found.items()}
 
 
 class _Head:
@@ -158,12 +148,12 @@ class _Head:
         self._same = rules.sameness(self._traits)
 
     def tops(self) -> Iterator[tuple[str, int, NDArray[Any]]]:
-        """(by, k, rows of the live features), largest share first."""
+        """(by, k, rows of the live features), largest share first; none where it has no share."""
         shares = {"weights": self._live.weight_share, "measured": self._live.dfa_share}
         for by, share in shares.items():
             order = np.argsort(-share[:, self._head], kind="stable")
             for k in TOPS:
-                if k <= len(order):
+                if k <= len(order) and share[:, self._head].any():
                     yield by, k, order[:k]
 
     def claims(self, by: str, k: int, top: NDArray[Any]) -> Iterator[tuple[Row, NDArray[Any]]]:

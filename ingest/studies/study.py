@@ -31,7 +31,7 @@ from atlas.lens.sae import Sae
 from atlas.model import LanguageModel, fingerprint
 from atlas.types import Model, Run
 from ingest import run as runs
-from ingest.config import StudyPart, make_study
+from ingest.config import CorpusPart, StudyPart, make_study
 from ingest.run import Work, write_record
 from ingest.studies.text import HeldOut, corpus_of, held_out
 
@@ -72,9 +72,17 @@ class Study:
     @cached_property
     def model(self) -> LanguageModel:
         """The model. Raises ModelError when it is not the one that the atlas was made with."""
+        return self._loaded(self._settings.dtype)
+
+    def model_in(self, dtype: str) -> LanguageModel:
+        """The model in another precision, as `dtype` of the settings names it."""
+        wanted = models.pick_dtype(dtype, self.device)
+        return self.model if wanted == self.model.dtype else self._loaded(dtype)
+
+    def _loaded(self, dtype: str) -> LanguageModel:
         self.work.reporter.stage("load model", 1, "model")
-        part = self._settings
-        loaded = models.load(self.info.name, id=self.info.id, device=part.device, dtype=part.dtype)
+        device = self._settings.device
+        loaded = models.load(self.info.name, id=self.info.id, device=device, dtype=dtype)
         if fingerprint(loaded.bridge.original_model) != self.info.weights_sha256:
             raise ModelError(
                 f"model {self.info.name} on this machine has other weights than the atlas' runs",
@@ -82,6 +90,21 @@ class Study:
             )
         self.work.reporter.advance(1)
         return loaded
+
+    @property
+    def corpus(self) -> CorpusPart:
+        """Which text, and how contexts are cut and started."""
+        return self._settings.corpus
+
+    @property
+    def batch_contexts(self) -> int:
+        """Contexts per forward pass."""
+        return self._settings.batch_contexts
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+        return self._settings.seed
 
     @property
     def device(self) -> str:

@@ -249,7 +249,7 @@ def test_a_hypothesis_is_tested_from_a_file_saved_and_tested_again(atlas, tmp_pa
     code, out, _ = atlas("test", str(path), "--feature", "toy/1-t/0", "--save", "induced",
                          "--author", "Ann")  # fmt: skip
     assert code == 0
-    assert "0.333" in out
+    assert "33 (6.1–79)" in out
     again = json.loads(atlas("test", "--json")[1])
     assert [one["target"] for one in again] == ["toy/1-t/0"]
     assert again[0]["pooled"]["recall"]["held"] == 1

@@ -22,7 +22,7 @@ def main(z_file: str, order_file: str, settings_file: str, out: str) -> None:
     torch.set_num_threads(asked["threads"])
     z, order = load_file(z_file)["train"], load_file(order_file)["order"]
     seconds, cpu = [], []
-    for index, layer in enumerate(asked["layers"]):
+    for layer, index in asked["layers"].items():
         sae = BatchTopKTrainingSAE(
             BatchTopKTrainingSAEConfig(
                 d_in=z.shape[2],

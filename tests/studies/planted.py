@@ -183,3 +183,20 @@ def name_moving(folder: Path) -> None:
     )
     idle = space.nothing()
     plant(folder, space, [[duplicate, idle], [carry, idle], [mover, idle]])
+
+
+def relaying(folder: Path) -> None:
+    """Layer 0 head 0 notes the token before; layer 1 head 0 fetches the note from two tokens back:
+    at D it has the token at D-3, by way of D-2. Second heads do nothing."""
+    space = Space(2 * SIZE + 8, token=SIZE, note=SIZE, far=SIZE, pos=CONTEXT, const=1)
+
+    def fetch(steps: int, read: str, write: str) -> Head:
+        return Head(
+            space.matrix(("pos", 0, torch.eye(CONTEXT).roll(-steps, 1) * 4.0)),
+            space.matrix(("pos", 0, 4.0)),
+            space.matrix((read, 0, 1.0)),
+            space.matrix((write, 0, 0.3)).T,
+        )
+
+    idle = space.nothing()
+    plant(folder, space, [[fetch(1, "token", "note"), idle], [fetch(2, "note", "far"), idle]])

@@ -115,6 +115,7 @@ def _first_token(attn) -> None:
 
 KNOWN = 8
 """Tokens that every planted kind of feature is made for."""
+RESTING = [2 * KNOWN, 2 * KNOWN + 1]
 THRESHOLDS = (4.0, 0.7)
 """By layer: what is read from the second layer is smaller, as its norm sees more."""
 
@@ -123,13 +124,15 @@ def planted_saes(tokens: list[int]) -> dict[int, Sae]:
     """Known dictionaries on both layers, `[24, 320]`; features that are not named are dead.
 
     Layer 0: 0 to 7 read the token before (head 0), 8 to 15 an earlier copy (head 1).
-    Layer 1: 0 to 7 read what is next by induction (head 0).
+    Layer 1: 0 to 7 read what is next by induction (head 0), 16 and 17 what the same head brings
+    where nothing stood before: the start token, on which it rests. So it does two things.
     """
     vectors = embeddings()[tokens]
     first, second = torch.zeros(24, D_MODEL), torch.zeros(24, D_MODEL)
     first[:KNOWN, :WIDTH] = vectors
     first[KNOWN : 2 * KNOWN, D_HEAD : D_HEAD + WIDTH] = vectors
     second[:KNOWN, :WIDTH] = vectors
+    second[RESTING, :WIDTH] = embeddings()[BOS]
     none = torch.zeros(24)
     return {
         layer: Sae(w, none, w, torch.zeros(D_MODEL), torch.full((24,), THRESHOLDS[layer]))

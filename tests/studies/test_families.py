@@ -6,8 +6,8 @@ import pytest
 from atlas.api import Atlas
 from atlas.types import Query
 from ingest.studies.family_rules import FAMILIES, explained, judge, shares
-from ingest.studies.family_text import Predictor, index, predict, word_list
-from tests.studies.planted_heads import KNOWN
+from ingest.studies.family_text import Predictor, Words, index, predict, predictor, word_list
+from tests.studies.planted_heads import KNOWN, RESTING
 
 WORDS = np.array([[-1, 5, 6, 7, 5, 8, 9, 5, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 5]])
 
@@ -98,17 +98,34 @@ def test_predictions_are_those_of_a_slow_loop(family):
     places = np.arange(24)
     valid = (places >= 1) & (places < length[:, None])
     one = Predictor(family, np.array([2, 4]), 7)
-    found = predict(one, index(words, valid))
+    text = index(words, valid)
+    found = predict(one, text)
     expected = [
         number * 24 + pos
         for number in range(5)
         for pos in by_hand(family, words[number].tolist(), {2, 4}, 7, length[number])
     ]
     assert found.tolist() == expected
+    narrower = predict(one._replace(here=np.array([3])), text)
+    if family != "positional":
+        assert narrower.tolist() == [p for p in expected if words.ravel()[p] == 3]
+
+
+def test_a_family_without_common_words_predicts_from_repetition_alone():
+    text = index(np.array([[-1, 5, 6, 5, 7, 6]]), np.ones((1, 6), bool))
+    wide, narrow = Words(np.array([6]), 0.2), Words(np.array([5]), 0.9)
+    free = predictor("induction", wide, wide, 0)
+    assert (free.words, free.here, free.said) == (None, None, "repetition alone")
+    assert predict(free, text).tolist() == [3, 5]
+    told = predictor("induction", narrow, narrow, 0)
+    assert told.said == "words and firing words"
+    assert predictor("local_context", wide, wide, 0).words.tolist() == [6]
+    assert predictor("duplicate_token", narrow, wide, 0).here is None
 
 
 def test_a_word_list_leaves_out_rare_words_and_places_without_one():
-    assert word_list(np.array([3] * 12 + [-1] * 7 + [8])).tolist() == [3]
+    found = word_list(np.array([3] * 12 + [-1] * 7 + [8]))
+    assert (found.words.tolist(), found.covers) == ([3], 0.6)
 
 
 def test_planted_features_are_put_into_the_families_they_were_made_for(planted):
@@ -121,6 +138,7 @@ def test_planted_features_are_put_into_the_families_they_were_made_for(planted):
         assert [family(0, one) for one in range(KNOWN)] == ["previous_token"] * KNOWN
         assert [family(0, one) for one in range(KNOWN, 2 * KNOWN)] == ["duplicate_token"] * KNOWN
         assert [family(1, one) for one in range(KNOWN)] == ["induction"] * KNOWN
+        assert [family(1, one) for one in RESTING] == ["first_token"] * 2
         assert family(1, KNOWN) is None
         found = atlas.search(Query(family="induction"))
     assert found.total == KNOWN
@@ -141,4 +159,15 @@ def test_rules_of_planted_features_hold_on_text_that_was_held_out(planted):
         assert row.precision_low < row.precision <= row.precision_high
         assert row.specificity > 0.99
         assert row.precision_n > 50
-    assert rows.loc[("planted/1-att", "induction")].share == pytest.approx(1.0)
+    assert rows.loc[("planted/1-att", "induction")].share == pytest.approx(KNOWN / (KNOWN + 2))
+
+
+def test_activation_bins_of_a_family_add_up_to_its_firings(planted):
+    tables = {name: planted[1].read(name).to_pandas() for name in ("feature_family", "family_bin")}
+    bins = tables["family_bin"].groupby(["sae", "family"]).fired.sum()
+    best = tables["feature_family"].query("best")
+    assert bins.to_dict() == best.groupby(["sae", "family"]).fired.sum().to_dict()
+    assert [sum(row) for row in best.bin_fired] == best.fired.tolist()
+    foretold = best[best.hits.notna()]
+    assert [sum(row) for row in foretold.bin_hits] == foretold.hits.tolist()
+    assert best[best.hits.isna()].family.unique().tolist() == ["first_token"]

@@ -1,5 +1,6 @@
 """Heads: scores against slow loops and hand-set heads, and the study's tables as they are read."""
 
+import re
 import shutil
 import time
 
@@ -28,7 +29,14 @@ from ingest.studies.study import Study, run_study
 from tests.models import BOS
 from tests.studies.planted_heads import a_planted_folder
 
-SMALL = ["tokens=300", "sequences=6", "repeat_tokens=12", "ablate_contexts=3", "top=2"]
+SMALL = [
+    "tokens=300",
+    "sequences=6",
+    "repeat_tokens=12",
+    "ablate_contexts=3",
+    "ablate_dtype=float32",
+    "top=2",
+]
 
 
 def some_patterns(contexts=2, heads=3, width=10):
@@ -151,6 +159,33 @@ def test_every_head_of_every_layer_has_every_metric(studied):
     assert (known.value <= known.high).all()
 
 
+def test_every_ranking_is_the_order_of_its_measure_beside_its_check(studied):
+    rows = studied[1].read("head_ranking").to_pandas()
+    metrics = studied[1].read("head_metric").to_pandas().set_index(["metric", "condition"])
+    assert rows.groupby("ranking")["rank"].apply(list).map(lambda own: own == [*range(1, 13)]).all()
+    assert rows["ranking"][:3].tolist() == ["induction", "previous_token", "duplicate_token"]
+    for (ranking, condition, check), own in rows.groupby(
+        ["ranking", "condition", "check_condition"]
+    ):
+        assert own.value.is_monotonic_decreasing
+        by_head = metrics.loc[(ranking, condition)].set_index(["layer", "head"]).value
+        checked = metrics.loc[(ranking, check)].set_index(["layer", "head"]).value
+        places = list(zip(own["layer"], own["head"], strict=True))
+        assert by_head.loc[places].tolist() == own.value.tolist()
+        assert checked.loc[places].rank(ascending=False).tolist() == own.check_rank.tolist()
+
+
+def test_ablations_in_a_quick_precision_are_checked_in_float32(tiny, tmp_path):
+    shutil.copytree(tiny[1], tmp_path / "store")
+    changes = [*SMALL, "ablate_dtype=bfloat16"]
+    bundle = run_study("heads", STUDIES["heads"], tmp_path / "store", changes=changes)
+    publish(tmp_path / "store", [bundle.path])
+    with Atlas.open(tmp_path / "store") as atlas:
+        (said,) = (one for one in atlas.study("heads").said if "bfloat16" in one)
+    apart = float(re.search(r"at most (\S+)", said)[1])
+    assert 0 < apart < 0.05, said
+
+
 def test_distances_of_a_head_share_out_one(studied):
     rows = studied[1].read("head_distance").to_pandas()
     assert np.allclose(rows.groupby(["layer", "head"]).share.sum(), 1, atol=1e-5)
@@ -164,7 +199,7 @@ def test_the_cost_of_a_head_is_the_loss_with_its_mean_in_place_of_its_z(tiny, tm
         work.scratch.mkdir()
         study = Study(atlas, atlas.model("tiny"), HeadsPart(tokens=100), work)
         means = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0))
-        (found,) = costs(study, means, slice(0, 2))
+        (found,) = costs(study, study.model, means, slice(0, 2))
         text = study.text.text.contexts
     tokens, length = torch.from_numpy(text.tokens[:2]).long(), int(text.length[0])
 

@@ -11,6 +11,7 @@ from atlas.lens.sae import Sae
 from atlas.store.publish import publish
 from ingest.job import run_job
 from ingest.studies import ioi_tables as tables
+from ingest.studies.ioi_circuit import given
 from ingest.studies.ioi_effects import (
     behaviour,
     differences,
@@ -162,7 +163,7 @@ def test_what_is_kept_is_given_against_each_baseline_or_not_at_all():
             "broken": torch.full((12,), 3.0),
         },
     )
-    rows = tables.noise(Key("m", "r"), noised, (5, 6), torch.Generator().manual_seed(0))
+    rows = tables.noise(Key("m", "r"), {True: noised}, (5, 6), torch.Generator().manual_seed(0))
     row = [n for n, name in enumerate(rows["corruption"]) if name == "broken"][0]
     assert rows["names"][row] == "both"
     assert rows["kept_clean"][row] == pytest.approx(0.75)
@@ -208,15 +209,34 @@ def test_the_whole_study_finds_the_planted_circuit(words, tmp_path):
         row for row in found["ioi_head"] if (row["how"], row["names"]) == ("estimate", "both")
     ]
     assert len(estimates) == 3 * 2, "every head has one"
-    kept = {
-        row["corruption"]: row["kept_clean"] for row in found["ioi_noise"] if row["names"] == "both"
+    circuit = found["ioi_circuit"]
+    assert {(row["layer"], row["head"]) for row in circuit if row["value"] < -5} == {
+        (layer, 0) for layer in range(3)
     }
+    assert all(row["feature"] is None for row in circuit if row["layer"] == 0), "no SAE there"
+    assert any(row["feature"] is not None and row["dfa"] > 0 for row in circuit)
+    kept = {
+        row["corruption"]: row["kept_clean"]
+        for row in found["ioi_noise"]
+        if row["names"] == "both" and row["bos"]
+    }
+    assert {row["bos"] for row in found["ioi_noise"]} == {True, False}
     assert found["ioi_noise"][0]["layers"][0] == 0
     assert kept["kept: all three"] == pytest.approx(1, abs=0.05)
     assert kept['broken: "and" becomes "or"'] == pytest.approx(1, abs=0.05)
     assert kept["broken: a third name at S2"] < 0.5
     assert kept["zero"] < 0.5
     assert all(row["n"] == 16 for row in found["ioi_noise"] if row["names"] == "both")
+
+
+def test_features_of_a_head_are_those_it_gives_most_to():
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [0.0, -1.0]])
+    sae = Sae(rows, torch.zeros(4), rows, torch.zeros(2), torch.zeros(4))
+    found = given(sae, torch.tensor([[[2.0], [1.0]], [[2.0], [-1.0]]]))
+    assert found.fired.tolist() == [1.0, 0.5, 1.0, 0.5]
+    assert found.dfa[0].tolist() == [2.0, 0.0, 1.0, 0.0]
+    assert found.dfa[1].tolist() == [0.0, 0.5, 0.0, 0.5]
+    assert found.share[0].tolist() == [1.0, 0.0, pytest.approx(2 / 3), 0.0]
 
 
 def test_prompts_that_leave_none_for_the_noising_test_are_refused(store):

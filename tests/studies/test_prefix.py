@@ -1,14 +1,19 @@
 """Prefix induction: planted heads are classed right, events and breaks are counted by hand."""
 
+import pytest
 import torch
 
 from atlas.api import Atlas
+from atlas.ids import FeatureId, SaeId
 from atlas.model.probe import attended
+from atlas.store.prefix import LedFeature
 from atlas.store.publish import publish
 from ingest.studies.names import STUDIES
 from ingest.studies.prefix import read_again, spoil
-from ingest.studies.prefix_class import CLASSES, classify
+from ingest.studies.prefix_class import CLASSES, Classed, classify
+from ingest.studies.prefix_compare import compare, labels, wording
 from ingest.studies.prefix_synthetic import score, sequences
+from ingest.studies.prefix_tables import Key
 from ingest.studies.prefix_text import (
     Break,
     Event,
@@ -146,6 +151,7 @@ def test_planted_heads_lose_their_source_by_as_much_as_they_matched():
 
 def test_the_study_of_a_tiny_model_gives_every_head_a_class_and_says_its_sizes(store):
     changes = ["sequences=6", "tokens=300", "events=3", "breaks=6", "threshold=0.15"]
+    changes += ["dtype=bfloat16"]
     bundle = run_study("prefix", STUDIES["prefix"], store, changes=changes)
     publish(store, [bundle.path])
     with Atlas.open(store) as atlas:
@@ -160,3 +166,64 @@ def test_the_study_of_a_tiny_model_gives_every_head_a_class_and_says_its_sizes(s
     assert {row["control"] for row in found["prefix_break"]} >= {"random", "resample", "mean"}
     assert {row["measure"] for row in found["prefix_feature"]} == {"distance", "one", "two"}
     assert page.samples["synthetic sequences per length"] == 6
+    assert "differs from float32's by" in page.said[0]
+
+
+def a_led_feature(index: int, head: int, family: str | None, layer: int = 0) -> LedFeature:
+    name = FeatureId(SaeId("tiny", layer, "att"), index)
+    title = "next by induction" if family == "induction" else "“a”, “b”, reads “c”"
+    return LedFeature(name, layer, head, 0.5 + index / 100, family, title, 9, 4.0, 1.0, index / 40)
+
+
+def compared(led, kinds):
+    classed = Classed(torch.tensor(kinds), None, None)
+    found = compare(Key("tiny", "run"), classed, led, a_draw(), 0)
+    rows = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+    return {(row["what"], row["name"]): row for row in rows}
+
+
+def test_features_of_the_two_classes_differ_in_what_was_planted_and_by_chance_in_the_rest():
+    kinds, families = [[1, 1, 1, 1, 2, 2, 2, 2]], ("induction", "local_context")
+    led = [
+        a_led_feature(10 * head + n, head, families[head >= 4] if n < 8 else None)
+        for head in range(8)
+        for n in range(10)
+    ]
+    found = compared(led, kinds)
+    row = found["family", "induction"]
+    assert (row["short"], row["long"], row["short_n"], row["long_n"]) == (0.8, 0.0, 40, 40)
+    assert row["difference"] == pytest.approx(0.8)
+    assert row["p_heads"] < 0.06, "2 of the 70 ways to deal two classes to eight heads"
+    assert row["p_features"] < 0.01
+    assert found["family", "none"]["difference"] == pytest.approx(0.0)
+    assert found["family", "none"]["p_heads"] == 1.0
+    assert found["family", "all"]["difference"] == pytest.approx(0.8)
+    assert found["label", "next by induction"]["short"] == 0.8
+    assert (row["short_heads"], row["long_heads"]) == (4, 4)
+
+
+def test_one_head_of_each_class_is_no_evidence_however_many_features_it_leads():
+    led = [a_led_feature(n, n % 2, ("induction", None)[n % 2]) for n in range(40)]
+    row = compared(led, [[1, 2, 0]])["family", "induction"]
+    assert row["p_heads"] == 1.0
+    assert row["p_features"] < 0.01
+
+
+def test_classes_on_different_layers_have_no_null_within_layers():
+    led = [a_led_feature(n, 0, "induction", layer=n % 2) for n in range(20)]
+    assert compared(led, [[1], [2]])["family", "induction"]["p_features"] is None
+    assert compared(led, [[1], [0]]) == {}
+
+
+def test_a_label_without_its_words_is_what_kind_of_thing_it_says():
+    assert wording("after “def”, “class”, reads “if”") == "after …, reads …"
+    assert wording("“_”, “:”") == wording("“x”") == "…"
+    assert wording(None) == "none"
+
+
+def test_listed_labels_are_those_of_the_features_a_head_gives_most_to():
+    led = [a_led_feature(n, n % 3, "induction") for n in range(60)]
+    found = labels(Key("tiny", "run"), Classed(torch.tensor([[1, 2, 0]]), None, None), led)
+    assert found["class"] == ["short-prefix"] * 10 + ["long-prefix"] * 10
+    assert found["feature"][:3] == [57, 54, 51]
+    assert set(found["leads"]) == {20}

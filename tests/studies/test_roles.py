@@ -10,7 +10,7 @@ from ingest.studies import role_rules as rules
 from ingest.studies.family_rules import FAMILIES
 from ingest.studies.names import STUDIES
 from ingest.studies.study import run_study
-from tests.studies.planted_heads import KNOWN
+from tests.studies.planted_heads import KNOWN, RESTING
 
 
 def a_head(*groups, width=16, noise=0.2, seed=0):
@@ -115,6 +115,18 @@ def test_planted_heads_get_the_roles_they_were_made_for(known):
     with Atlas.open(store) as atlas:
         claims = atlas.sql("SELECT count(*) AS n FROM role_claim").rows
     assert claims == ((0,),)  # nothing of it is among what people claim
+
+
+def test_a_planted_head_of_two_roles_is_split_into_them(known):
+    rows = known[1].read("head_role").to_pandas()
+    own = rows[(rows.sae == "planted/1-att") & (rows["head"] == 0) & (rows.k == 10)]
+    for _, claims in own.groupby("by"):
+        split = {row.role: sorted(row.features) for row in claims.itertuples()}
+        assert split == {"induction": [*range(KNOWN)], "attention_sink": RESTING}
+    poly = known[1].read("head_polysemanticity").to_pandas()
+    poly = poly[(poly.sae == "planted/1-att") & (poly["head"] == 0) & (poly.k == 10)]
+    assert poly.clusters.tolist() == [2] * len(poly)
+    assert not poly.one_thing.any()
 
 
 def test_a_claim_rests_on_features_and_on_the_metric_that_speaks_for_it(known):

@@ -38,6 +38,37 @@ def test_effects_of_heads_stand_largest_first_with_their_intervals():
     assert 'class="mark" style="left:37.5%"' in html  # no change, on a track from -0.75 to 1.25
 
 
+def test_rankings_of_heads_show_their_check():
+    columns = ("ranking", "rank", "layer", "head", "condition", "value", "low", "high",
+               "check_condition", "check_value")  # fmt: skip
+    html = seen(
+        drawn(
+            "head_ranking", columns,
+            ("induction", 2, 3, 1, "repeated_random", 0.5, 0.25, 0.75, "corpus", 0.1),
+            ("induction", 1, 3, 0, "repeated_random", 1.0, 0.75, 1.0, "corpus", 0.5),
+            ("induction", 99, 3, 5, "repeated_random", 0.0, 0.0, 0.0, "corpus", 0.0),
+        )
+    )  # fmt: skip
+    assert html.index("L3H0") < html.index("L3H1")
+    assert "L3H5" not in html
+    assert "induction on repeated random; tick: corpus" in html
+    assert 'class="mark" style="left:50.0%"' in html
+
+
+def test_induction_features_are_drawn_by_how_strongly_they_fire():
+    columns = ("sae", "family", "bin", "precision", "precision_low", "precision_high")
+    test = drawn(
+        "family_bin", columns,
+        ("toy/1-t", "induction", 9, 0.9, 0.8, 1.0),
+        ("toy/1-t", "induction", 0, 0.25, 0.2, 0.3),
+        ("toy/1-t", "previous_token", 0, 0.1, 0.0, 0.2),
+        ("toy/2-t", "induction", 0, None, None, None),
+    )  # fmt: skip
+    (curve,) = json.loads(component(test, "atlas_curves"))["curves"]
+    assert curve["name"] == "toy/1-t"
+    assert curve["points"] == [[0.05, 0.25, 0.2, 0.3], [0.95, 0.9, 0.8, 1.0]]
+
+
 def test_polysemanticity_is_held_against_chance_layer_by_layer():
     columns = ("sae", "head", "by", "k", "cohesion", "cohesion_low", "cohesion_high", "null_high")
     html = seen(

@@ -54,6 +54,48 @@ def prefix_curves(one: StudyTable, model: str, snapshot: str) -> None:
         show_curves(curves, "tokens of the repeated prefix", words, f"prefix-{measure}")
 
 
+def head_rankings(one: StudyTable, model: str, snapshot: str) -> None:
+    """The highest heads of every ranking, with what the same metric says elsewhere as a tick."""
+    ways: dict[str, list[Line]] = defaultdict(list)
+    checks: dict[str, str] = {}
+    for cell in sorted(cells(one), key=lambda cell: cell["rank"]):
+        if cell["value"] is None or cell["rank"] > _HEADS:
+            continue
+        head = HeadId(model, cell["layer"], cell["head"])
+        name = a_id(head, snapshot, f"L{head.layer}H{head.head}")
+        way = f"{cell['ranking']} on {cell['condition']}".replace("_", " ")
+        checks[way] = cell["check_condition"].replace("_", " ")
+        line = Line(name, cell["value"], cell["low"], cell["high"], cell["check_value"])
+        ways[way].append(line)
+    titled = [(html("{}; tick: {}", way, checks[way]), own) for way, own in ways.items()]
+    words = "Mean attention with 95 % intervals; the tick is the same metric measured otherwise."
+    if titled:
+        show(lines_plot(f"The {_HEADS} highest heads", words, titled))
+
+
+_BINS = 10
+
+
+def family_bins(one: StudyTable, model: str, snapshot: str) -> None:  # noqa: ARG001
+    """How often induction features fire where induction is, by how strongly they fire."""
+    ways: dict[str, list[Point]] = defaultdict(list)
+    for cell in cells(one):
+        if cell["family"] != "induction" or cell["precision"] is None:
+            continue
+        x = (cell["bin"] + 0.5) / _BINS
+        ends = cell["precision_low"], cell["precision_high"]
+        ways[cell["sae"]].append(Point(x, cell["precision"], *ends))
+    curves = [Curve(sae, link(at(parse_sae(sae)), snapshot), sorted(own))
+              for sae, own in ways.items()]  # fmt: skip
+    if curves:
+        show_curves(
+            curves,
+            "activation, of the feature's largest",
+            "share of induction features' firings where their rule predicts one",
+            one.name,
+        )
+
+
 def family_shares(one: StudyTable, model: str, snapshot: str) -> None:  # noqa: ARG001
     """The share of each family: a bar an SAE, then over the layers with its interval."""
     shares: dict[SaeId, dict[str, Point]] = defaultdict(dict)
@@ -190,6 +232,8 @@ def _line(line: Line, scale: tuple[float, float]) -> Markup:
 
 
 PLOTS: dict[str, Callable[[StudyTable, str, str], None]] = {
+    "head_ranking": head_rankings,
+    "family_bin": family_bins,
     "prefix_score": prefix_curves,
     "family_share": family_shares,
     "polysemantic_share": polysemantic_shares,

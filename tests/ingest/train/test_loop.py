@@ -87,6 +87,17 @@ def test_resuming_after_a_stop_gives_the_same_weights_to_the_bit(tmp_path, objec
     assert resumed.dead_share == whole.dead_share
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_layer_trained_alone_is_to_the_bit_what_it_is_beside_others(tmp_path, objective):
+    sae, part = parts(objective)
+    together = train(a_stream(), sae, part, tmp_path / "both")
+    for layer in (0, 1):
+        alone = train(a_stream(trained=(layer,)), sae, part, tmp_path / f"{layer}")
+        for ours, theirs in zip(alone.saes[0][:5], together.saes[layer][:5], strict=True):
+            assert torch.equal(ours, theirs)
+        assert alone.dead_share == together.dead_share[layer : layer + 1]
+
+
 def test_a_resumed_training_does_not_start_again(tmp_path):
     sae, part = parts()
     train(a_stream(), sae, part, tmp_path / "t")
