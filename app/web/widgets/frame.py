@@ -94,12 +94,21 @@ def show_foot(snapshot: str, json: str) -> None:
     words = "The address of this page shows the same thing to anybody."
     show(
         html(
-            '<div class="foot"><span>snapshot {}</span><span>{}</span>{}</div>',
+            '<div class="foot"><span>snapshot {}</span><span>{}</span>{}'
+            '<span class="right" data-tip="{}">keys</span></div>',
             snapshot,
             words,
             as_json,
+            _KEYS,
         )
     )
+
+
+_KEYS = """\
+/  search
+j, k  down and up a list
+Enter  open    x  choose
+[, ]  the one before and after"""
 
 
 def told(work: Callable[[], T], out: str = "") -> T | None:
