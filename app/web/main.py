@@ -31,6 +31,7 @@ from app.web.views import (
 )
 from app.web.widgets import here
 from app.web.widgets.frame import show_foot, show_frame, show_newer, tell_browser, told, way_out
+from app.web.widgets.text import plain
 from app.web.widgets.write import me
 from atlas.api import Atlas
 from atlas.errors import AtlasError
@@ -117,7 +118,8 @@ def _json(name: str, settings: Settings, atlas: Atlas) -> str:
 
 
 def _title(name: str) -> str:
-    subject = st.query_params.get("id") or VIEWS[name][0]
+    given = next((st.query_params[one] for one in ("id", "text") if st.query_params.get(one)), "")
+    subject = plain(given[:60]) or VIEWS[name][0]
     return subject if name == "" else f"{subject} · feature-atlas"
 
 

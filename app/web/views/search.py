@@ -95,7 +95,7 @@ _COLUMNS = (
     _SCORE,
     Column("top head", width="22%"),
     Column("density", True, "share of tokens it fires on"),
-    Column("activations", width="5.5em", hint="all firings by activation, log axis"),
+    Column("activations", hint="all firings by activation, log axis"),
     Column("max", True, "largest activation"),
 )
 
