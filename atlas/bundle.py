@@ -357,6 +357,28 @@ TABLES: dict[str, pa.Schema] = {
             "layers": _INTS,
             **_LOSSES,
         },
+        "training_curve": {
+            "run": _TEXT,
+            "layer": _INT,
+            "step": _BIG,
+            "tokens": _BIG,
+            "fvu": _DOUBLE,
+            "l0": _DOUBLE,
+            "dead": _DOUBLE,
+            "loss": _DOUBLE,
+            "learning_rate": _DOUBLE,
+        },
+        "run_log": {
+            "run": _TEXT,
+            "rank": _INT,
+            "stage": _TEXT,
+            "began_at": pa.timestamp("us"),
+            "seconds": _DOUBLE,
+            "done": _DOUBLE,
+            "unit": _TEXT,
+            "outcome": _TEXT,
+            "message": _TEXT,
+        },
         "ioi_family": {
             "model": _TEXT,
             "names": _TEXT,
@@ -439,8 +461,8 @@ TABLES: dict[str, pa.Schema] = {
             "kept_mean_low": _DOUBLE,
             "kept_mean_high": _DOUBLE,
             "n": _BIG,
-            "bos": _BOOL,
             "run": _TEXT,
+            "bos": _BOOL,
         },
         "feature_family": {
             **_FEATURE_KEY,
@@ -459,10 +481,10 @@ TABLES: dict[str, pa.Schema] = {
             "recall": _REAL,
             "recall_low": _REAL,
             "recall_high": _REAL,
+            "run": _TEXT,
             "predictor": _TEXT,
             "bin_fired": pa.list_(_BIG),
             "bin_hits": pa.list_(_BIG),
-            "run": _TEXT,
         },
         "family_bin": {
             "sae": _NAME,
@@ -517,8 +539,8 @@ TABLES: dict[str, pa.Schema] = {
             **_proportions("recall"),
             "recall_n": _BIG,
             "specificity": _REAL,
-            "precision_chance": _REAL,
             "run": _TEXT,
+            "precision_chance": _REAL,
         },
         "head_role": {
             **_ROLE_KEY,
@@ -581,10 +603,12 @@ TABLES: dict[str, pa.Schema] = {
 }
 
 
+OF_RUN = ("joint_evaluation", "training_curve", "run_log")
+"""Tables in which a run tells of itself; they are replaced with it and go with it."""
 STUDIED: dict[str, list[str]] = {
     name: schema.names
     for name, schema in TABLES.items()
-    if "run" in schema.names and name not in ("sae", "context", "joint_evaluation")
+    if "run" in schema.names and name not in ("sae", "context", *OF_RUN)
 }
 """Tables that studies write, with their columns: every row names its run. A table that also has
 `sae` is replaced SAE by SAE, any other run by run."""

@@ -23,6 +23,7 @@ from atlas.label_types import (
 )
 from atlas.progress import Progress
 from atlas.prompt_types import Features, PromptSearch, RankBy
+from atlas.record import Record
 from atlas.store.describe import TablePage
 from atlas.store.export import Table
 from atlas.store.recipes import Recipe
@@ -38,6 +39,7 @@ from atlas.types import (
     Head,
     HeadBy,
     HeadComparison,
+    HeadMetric,
     HeadRow,
     Jump,
     Model,
@@ -136,6 +138,14 @@ class Client:
         """One run."""
         return self._get(Run, f"/runs/{_segment(name)}")
 
+    def record(self, run: str) -> Record:
+        """How a run went: the curve of its training and its log."""
+        return self._get(Record, f"/runs/{_segment(run)}/record")
+
+    def record_now(self, run: str) -> Record:
+        """What a run has written so far, published or not."""
+        return self._server.get(Record, f"/progress/{_segment(run)}")
+
     def progress(self) -> tuple[Progress, ...]:
         """How far every run of the store is, latest change first."""
         return self._server.get(tuple[Progress, ...], "/progress")
@@ -178,11 +188,21 @@ class Client:
 
     def strongest(self, names: Iterable[FeatureId]) -> dict[FeatureId, Example]:
         """The strongest example of several features; one that never fired has none."""
-        found: dict[FeatureId, Example] = {}
+        return self._of_each(dict[str, Example], "/strongest", names)
+
+    def histograms(self, names: Iterable[FeatureId]) -> dict[FeatureId, tuple[int, ...]]:
+        """How the activations of several features are spread, in bins of `histogram_edge`."""
+        return self._of_each(dict[str, tuple[int, ...]], "/histograms", names)
+
+    def _of_each(
+        self, kind: type[dict[str, T]], path: str, names: Iterable[FeatureId]
+    ) -> dict[FeatureId, T]:
+        """What an address tells of several features, asked for so many at a time."""
+        found: dict[FeatureId, T] = {}
         wanted = [("feature", name) for name in names]
         for first in range(0, len(wanted), FEATURES):
-            part = self._get(dict[str, Example], "/strongest", wanted[first : first + FEATURES])
-            found |= {parse_feature(name): example for name, example in part.items()}
+            part = self._get(kind, path, wanted[first : first + FEATURES])
+            found |= {parse_feature(name): one for name, one in part.items()}
         return found
 
     def random_feature(self, seed: int | None = None) -> FeatureId:
@@ -214,6 +234,18 @@ class Client:
     def heads(self, model: str) -> tuple[HeadRow, ...]:
         """All heads of a model."""
         return self._get(tuple[HeadRow, ...], f"/heads/{_segment(model)}")
+
+    def head_metrics(self, model: str) -> dict[HeadId, tuple[HeadMetric, ...]]:
+        """The metrics of all heads of a model that have any."""
+        found = self._get(
+            dict[str, tuple[HeadMetric, ...]], f"/models/{_segment(model)}/head-metrics"
+        )
+        return {parse_head(name): metrics for name, metrics in found.items()}
+
+    def roles_of_heads(self, model: str) -> dict[HeadId, tuple[str, ...]]:
+        """The roles that a study claims for each head of a model."""
+        found = self._get(dict[str, tuple[str, ...]], f"/models/{_segment(model)}/head-roles")
+        return {parse_head(name): roles for name, roles in found.items()}
 
     def head(self, name: str | HeadId, limit: int = FEATURES, by: HeadBy = "measured") -> Head:
         """Everything about one head, with its `limit` strongest features."""

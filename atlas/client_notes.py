@@ -126,6 +126,11 @@ class NotesClient:
         page = self._server.get(dict[str, Any], "/notes/recent", wanted)
         return self._server.made(tuple[Change, ...], page["changes"])
 
+    def about(self, target: str, limit: int = 50) -> tuple[Change, ...]:
+        """The latest changes of notes on one id, those taken away too, latest first."""
+        wanted: list[tuple[str, Any]] = [("target", target), ("limit", limit)]
+        return self._server.get(tuple[Change, ...], "/notes/about", wanted)
+
     # Exchange
 
     def stamp(self) -> int:

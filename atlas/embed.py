@@ -1,7 +1,8 @@
 """Texts as vectors, for search by meaning: labels when they are stored, words when they are asked.
 
-The only file of this package that knows the `openai` client. Any server that speaks its protocol
-will do, also one on this machine (llama.cpp, vLLM and others serve `/v1/embeddings`).
+A sentence model runs here (`embed_local`), or a server is asked. The only file of this package that
+knows the `openai` client: any server that speaks its protocol will do, also one on this machine
+(llama.cpp, vLLM and others serve `/v1/embeddings`).
 """
 
 import os
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from atlas.embed_local import PACKAGED, LocalEmbedder
 from atlas.errors import ConfigError, LabelError
 
 Vectors = NDArray[np.float32]
@@ -41,8 +43,9 @@ class EmbedSettings:
     """Where vectors come from."""
 
     url: str
-    """Base of the API, such as http://127.0.0.1:8000/v1."""
+    """Base of the API, such as http://127.0.0.1:8000/v1; empty for a model that runs here."""
     model: str
+    """Name that the endpoint knows; here `all-MiniLM-L6-v2` or a folder."""
     key: str = field(default=NO_KEY, repr=False)
     """Secret of the endpoint; it is never stored or shown."""
     seconds: float = 60.0
@@ -52,17 +55,20 @@ class EmbedSettings:
 def settings(environment: Mapping[str, str] = os.environ) -> EmbedSettings | None:
     """What ATLAS_EMBED_URL, ATLAS_EMBED_MODEL and ATLAS_EMBED_KEY say; None where they say nothing.
 
-    OPENAI_API_KEY serves as the key for OpenAI's own address and for no other.
+    A model without a URL runs here. OPENAI_API_KEY serves as the key for OpenAI's own address and
+    for no other.
 
     Raises:
-        ConfigError: one of URL and model is missing, or the URL cannot be used.
+        ConfigError: there is a URL without a model, or the URL cannot be used.
     """
     url = environment.get("ATLAS_EMBED_URL", "")
     model = environment.get("ATLAS_EMBED_MODEL", "")
     if not url and not model:
         return None
-    if not url or not model:
-        raise ConfigError("ATLAS_EMBED_URL and ATLAS_EMBED_MODEL belong together", "set both")
+    if not model:
+        raise ConfigError("ATLAS_EMBED_URL names no model", "set ATLAS_EMBED_MODEL too")
+    if not url:
+        return EmbedSettings("", model)
     return EmbedSettings(checked_url(url), model, key_for(url, "ATLAS_EMBED_KEY", environment))
 
 
@@ -92,18 +98,20 @@ def without_key(text: str, key: str) -> str:
 
 
 def open_embedder(given: EmbedSettings | None = None) -> Embedder:
-    """An embedder over HTTP, by default as the environment says.
+    """An embedder, by default as the environment says: a model that runs here, or one over HTTP.
 
     Raises:
-        ConfigError: nothing is set, or the package `openai` is not installed.
+        ConfigError: nothing is set, the model cannot be opened, or a package is not installed.
     """
     found = given or settings()
     if found is None:
         raise ConfigError(
             "no embedding model is set",
-            "set ATLAS_EMBED_URL and ATLAS_EMBED_MODEL to an OpenAI-compatible endpoint, which may"
-            " be a server on this machine",
+            f"set ATLAS_EMBED_MODEL to {PACKAGED} or to a folder of sentence-transformers; or"
+            " ATLAS_EMBED_URL and ATLAS_EMBED_MODEL to an OpenAI-compatible endpoint",
         )
+    if not found.url:
+        return LocalEmbedder(found.model)
     try:
         import openai  # noqa: PLC0415 (readers that never embed do without it)
     except ImportError as error:

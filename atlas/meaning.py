@@ -62,9 +62,18 @@ class Meaning:
                     self._known.popitem(last=False)
             return found
 
+    def prepare(self) -> None:
+        """Open the model on a thread of its own: one that runs here takes seconds to load.
+
+        A search that comes earlier waits for it.
+        """
+        threading.Thread(target=self.of, args=("ready",), daemon=True).start()
+
     def _embedded(self, text: str) -> Wanted | str:
         self._embedder = self._embedder or self._open()
         if self._embedder is None:
-            return "no embedding model is set: ATLAS_EMBED_URL and ATLAS_EMBED_MODEL name one"
+            return (
+                "no embedding model is set: ATLAS_EMBED_MODEL names one, see `atlas embed --help`"
+            )
         (vector,) = self._embedder.embed([text])
         return Wanted(self._embedder.model, vector)

@@ -3,13 +3,13 @@
 import json
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-FILE = "progress.json"
+FILE, LOG = "progress.json", "log.jsonl"
 WINDOW = 30.0
 """Seconds over which a rate is taken."""
 
@@ -44,6 +44,12 @@ def write(folder: Path, progress: Progress) -> None:
     draft = folder / f"{FILE}.partial"
     draft.write_text(json.dumps(content))
     draft.replace(folder / FILE)
+
+
+def append(path: Path, line: Mapping[str, Any]) -> None:
+    """Add a JSON line to a file. No sync: a crash of the machine loses the last ones at most."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def read(folder: Path) -> Progress | None:
@@ -83,7 +89,7 @@ Listener = Callable[[Progress], None]
 
 
 class Reporter:
-    """Turns counts into progress: keeps the rate, writes the file, tells a listener."""
+    """Turns counts into progress: keeps the rate, writes the file and a log, tells a listener."""
 
     def __init__(
         self,
@@ -96,6 +102,7 @@ class Reporter:
         self._folder, self._listen, self.clock, self._interval = folder, listen, clock, interval
         self._now = self._blank(run)
         self._told = clock()
+        self._begun: float | None = None
         self._recent: deque[tuple[float, float]] = deque()
 
     @staticmethod
@@ -104,7 +111,9 @@ class Reporter:
         return Progress(run, "running", "", 0, 0, "", 0.0, None, {}, os.getpid(), now)
 
     def stage(self, name: str, total: float, unit: str) -> None:
-        """Begin a stage of `total` units."""
+        """Begin a stage of `total` units; the one before is done."""
+        self._log_end("done")
+        self._log_begin(name, unit)
         self._now = replace(
             self._now, stage=name, done=0, total=total, unit=unit, rate=0.0, left=None, figures={}
         )
@@ -144,8 +153,21 @@ class Reporter:
 
     def end(self, state: State, message: str = "") -> None:
         """Say how the run ended."""
+        self._log_end(state, message)
         self._now = replace(self._now, state=state, message=message, left=None)
         self._tell()
+
+    def _log_begin(self, stage: str, unit: str) -> None:
+        self._begun = self.clock()
+        at = datetime.now(UTC).isoformat()
+        append(self._folder / LOG, {"stage": stage, "unit": unit, "at": at})
+
+    def _log_end(self, outcome: State, message: str = "") -> None:
+        if self._begun is None:
+            return
+        took, self._begun = self.clock() - self._begun, None
+        line = {"outcome": outcome, "done": self._now.done, "seconds": took, "message": message}
+        append(self._folder / LOG, line)
 
     def _tell(self) -> None:
         self._told = self.clock()

@@ -195,6 +195,10 @@ class TrainPart(_Part):
     dead_tokens: Count = 2_000_000
     """A feature that has not fired for this many tokens counts as dead."""
     resample: ResamplePart = ResamplePart()
+    step: Literal["auto", "layered", "dense", "sparse"] = "auto"
+    """How a step is computed: layered (layer by layer), dense (all layers at once, in fixed
+    shapes), sparse (that by Triton kernels over the firings alone); auto is layered on a CPU and
+    dense on a GPU. See docs/gpu.md."""
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Time between checkpoints."""
     seed: int = 0
@@ -235,7 +239,7 @@ class MinePart(_Part):
 
 
 class EnginePart(_Part):
-    """Who does the units of mining. What comes out does not depend on it."""
+    """Who trains and mines. What comes out does not depend on it."""
 
     kind: Literal["local", "dask"] = "local"
     """local, one after the other in this process, or dask."""
@@ -243,6 +247,9 @@ class EnginePart(_Part):
     """Address of a running Dask scheduler; by default a cluster of processes on this machine."""
     workers: Count = 2
     """Processes of that cluster."""
+    train_groups: Count = 1
+    """Groups of neighbouring layers that are trained apart: each by a worker of its own, or one
+    after the other where memory holds no more. Every group reads the text for itself."""
 
     @model_validator(mode="after")
     def _check(self) -> "EnginePart":

@@ -14,42 +14,28 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
-
-import torch
 
 from atlas import progress
 from atlas.bundle import WEIGHTS, Bundle, seal, sha256_file, sync_and_rename, write_table
 from atlas.errors import CorpusError
 from atlas.ids import SaeId
 from atlas.lens import sae as saes
-from atlas.lens.sae import Sae
 from atlas.model import LanguageModel
 from ingest import corpus as corpora
 from ingest import run
 from ingest.config import Job
 from ingest.corpus import Corpus
-from ingest.engine import open_engine
+from ingest.elsewhere import load_model
+from ingest.engine import Engine, open_engine
 from ingest.imported import measure_limits, read_saes
 from ingest.memory import Room, check_room, room_of, shape_of
 from ingest.mine.evidence import write_evidence
 from ingest.mine.passes import Mining
-from ingest.mine.units import exact, load_model
-from ingest.pace import Pace
-from ingest.run import Work, versions, write_json
+from ingest.mine.units import exact
+from ingest.run import Work, versions, write_json, write_record
 from ingest.train.evaluate import Evaluated, Evaluations, Losses, evaluate
-from ingest.train.loop import Figures, Trained, train
-from ingest.train.stream import Buffers, Stream
-
-
-class Fitted(NamedTuple):
-    """Trained SAEs with what training says of them."""
-
-    saes: dict[int, Sae]
-    limits: torch.Tensor  # [layer], sink norms
-    tokens: int
-    dead_share: list[float] | None = None  # None for SAEs that were not trained here
-    dead_window: int = 0
+from ingest.train.groups import Fitted
+from ingest.training import train_saes
 
 
 def run_id(job: Job) -> str:
@@ -86,7 +72,22 @@ def _stages(job: Job, room: Room, work: Work, seconds: Callable[[], float]) -> B
     needs = check_room(job, shape_of(model), room)
     work.reporter.advance(1, needs=needs)
     corpus = _corpus(job, work, model)
-    fitted = (_train if job.sae.source is None else _import)(job, work, model, corpus)
+    with open_engine(job.engine) as engine:
+        return _made(job, work, model, corpus, engine, seconds)
+
+
+def _made(
+    job: Job,
+    work: Work,
+    model: LanguageModel,
+    corpus: Corpus,
+    engine: Engine,
+    seconds: Callable[[], float],
+) -> Bundle:
+    if job.sae.source is None:
+        fitted = train_saes(job, work, model, corpus, engine)
+    else:
+        fitted = _import(job, work, model, corpus)
     evaluated = _evaluate(job, work, model, corpus, fitted)
     names = {layer: SaeId(model.info.id, layer, job.sae.set) for layer in job.sae.layers}
     _write_weights(work, fitted, names)
@@ -100,10 +101,10 @@ def _stages(job: Job, room: Room, work: Work, seconds: Callable[[], float]) -> B
         {layer: str(name) for layer, name in names.items()},
         sha256_file(work.folder / WEIGHTS),
     )
-    with open_engine(job.engine) as engine:
-        write_evidence(mining, work.folder, work.run, work.reporter, engine)
+    write_evidence(mining, work.folder, work.run, work.reporter, engine)
     _write_saes(work, model, job, fitted, evaluated, names)
     _write_run(work, model, job, fitted, corpus, seconds())
+    write_record(work)
     bundle = seal(work.folder, work.run)
     shutil.rmtree(work.scratch)
     return bundle
@@ -145,61 +146,6 @@ def build_corpus(job: Job, model: LanguageModel) -> Corpus:
     wanted = (job.evaluate.tokens, job.mine.tokens, unique)
     documents = corpora.read(job.corpus)
     return corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted)
-
-
-def _train(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted:
-    scored = int((corpus.train.length - job.positions.skip_first).clip(min=0).sum())
-    if scored < 2 * job.train.batch:
-        raise CorpusError(
-            f"corpus {job.corpus.name} leaves {scored:,} tokens to train on, fewer than two "
-            f"batches of train.batch = {job.train.batch}",
-            "give more text, or lower mine.tokens, evaluate.tokens or train.batch",
-        )
-    contexts = len(corpus.train.tokens)
-    buffers = Buffers(
-        min(contexts, math.ceil(job.train.buffer_tokens * contexts / scored)),
-        job.train.repeats,
-        job.train.batch,
-        job.train.seed,
-    )
-    layers = job.sae.layers
-    stream = Stream(model, corpus.train, layers, job.positions, buffers, job.model.batch_contexts)
-    reporter = work.reporter
-    total = job.train.tokens // job.train.batch * job.train.batch
-    reporter.stage("train", total, "tokens")
-    uses = scored * job.train.repeats * buffers.contexts / contexts  # of one buffer
-    a_buffer = buffers.contexts * job.corpus.context_length
-    pace = Pace(math.ceil(total / uses) * a_buffer, total, reporter.clock)
-    read = 0
-
-    def harvested(tokens: int) -> None:
-        nonlocal read
-        read += tokens
-        pace.read(tokens)
-        more = {} if pace.sees_steps else {"reading": pace.read_rate}
-        reporter.advance(0, pace.left, read=read, **more)
-
-    def stepped(figures: Figures) -> None:
-        if not pace.sees_steps:
-            reporter.resume(figures.tokens - job.train.batch)
-        pace.stepped(job.train.batch, figures.tokens)
-        shown = {"fvu": figures.fvu, "l0": figures.l0, "dead": figures.dead, "reading": None}
-        reporter.advance(job.train.batch, pace.left, **shown)
-
-    trained: Trained = train(
-        stream,
-        job.sae,
-        job.train,
-        work.scratch / "train.safetensors",
-        harvested=harvested,
-        stepped=stepped,
-        encode_dtype=model.dtype,
-    )
-    assert stream.limits is not None
-    saes_by_layer = dict(zip(layers, trained.saes, strict=True))
-    return Fitted(
-        saes_by_layer, stream.limits, trained.tokens, trained.dead_share, trained.dead_window
-    )
 
 
 def _import(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted:

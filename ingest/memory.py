@@ -5,6 +5,7 @@ count the large tensors and what PyTorch holds of them at once; what the librari
 is BASE.
 """
 
+import math
 import os
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,12 +17,15 @@ from atlas.model import LanguageModel
 from atlas.types import HISTOGRAM_BINS
 from ingest.config import Job
 from ingest.mine.choose import DECILES, limits_of
+from ingest.train.device import layers_at_once
 
 BASE = 900_000_000
 """Resident size of Python with PyTorch and TransformerLens loaded, on the host."""
 FLOAT = 4
 KEPT = 16
 """Bytes of one kept firing: feature, activation, context, position."""
+CANDIDATE = 48
+"""Bytes of what a step on a GPU knows of one candidate for firing."""
 Room = Callable[[str], int]
 """Bytes that a device (`cpu`, `cuda:0`) has for this job."""
 
@@ -93,23 +97,41 @@ def phases(job: Job, shape: Shape) -> tuple[Phase, ...]:
 
 
 def _training(job: Job, shape: Shape, model: Part, sae: int) -> Phase:
-    layers, features, part = len(job.sae.layers), job.sae.d_sae, job.train
+    part, layers = job.train, _layers_together(job)
+    sae = sae * layers // len(job.sae.layers)
     # Weights, gradients, two moments; and a checkpoint's copy of all but the gradients.
-    copies = 7 if shape.device == "cpu" else 4
+    # On a GPU that copy is the host's; there what projecting and clipping hold counts instead.
+    copies = 7 if shape.device == "cpu" else 5
     # The pieces it is made of, their joint copy, and what is left of it without sinks.
     buffer = 3 * part.buffer_tokens * layers * shape.d_in * shape.width
-    # Pre-activations in the model's precision and three tensors of their size, one layer at a time.
-    step = part.batch * (features * (shape.width + 3 * FLOAT) + 4 * layers * shape.d_in * FLOAT)
+    step = _step(job, shape) + 4 * layers * part.batch * shape.d_in * FLOAT
     return Phase(
         "training",
         shape.device,
         (
             model,
-            Part("SAEs with gradients and moments", copies * sae, "sae.layers or sae.d_sae"),
+            Part("SAEs with gradients and moments", copies * sae, "sae.d_sae"),
             Part("the buffer of activations", buffer, "train.buffer_tokens"),
             Part("one step", step, "train.batch"),
         ),
     )
+
+
+def _layers_together(job: Job) -> int:
+    """Layers of the largest group that is trained at once."""
+    return math.ceil(len(job.sae.layers) / job.engine.train_groups)
+
+
+def _step(job: Job, shape: Shape) -> int:
+    """What a step holds of one layer, or of a group of layers, beside inputs and residuals."""
+    batch, features, width = job.train.batch, job.sae.d_sae, shape.width
+    if shape.device == "cpu":  # pre-activations and three float32 tensors of their size
+        return batch * features * (width + 3 * FLOAT)
+    group = min(_layers_together(job), layers_at_once(batch, features, width))
+    # Pre-activations, activations and their two gradients; three masks; candidates while k is 4 k.
+    acts = batch * (features * (4 * width + 3) + 8 * job.sae.k * CANDIDATE)
+    # Weights in the model's precision, and a product that is on its way into the gradients.
+    return group * (acts + features * shape.d_in * (2 * width + 2 * FLOAT))
 
 
 def _evaluation(job: Job, shape: Shape, model: Part, saes: Part) -> Phase:
@@ -175,9 +197,15 @@ def check_room(job: Job, shape: Shape, room: Room) -> int:
             raise ConfigError(
                 f"{phase.name} needs {_told(phase.size)} of {phase.device} memory, and there are "
                 f"{_told(has)}: {told}",
-                f"lower {settings[0]} first, then {settings[1]}",
+                f"lower {settings[0]} first, then {settings[1]}{_apart(job, phase)}",
             )
     return max(phase.size for phase in found)
+
+
+def _apart(job: Job, phase: Phase) -> str:
+    if phase.name != "training" or _layers_together(job) == 1:
+        return ""
+    return "; or raise engine.train_groups, so that fewer layers are trained at once"
 
 
 def _told(size: int) -> str:

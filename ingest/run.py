@@ -7,8 +7,10 @@ goes on with what is there; started again after it was done, it gives the bundle
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import fields
+from datetime import UTC
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,9 +18,10 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 
-from atlas import progress
-from atlas.bundle import MANIFEST, Bundle, open_bundle, sync_and_rename
+from atlas import progress, record
+from atlas.bundle import MANIFEST, Bundle, open_bundle, sync_and_rename, write_table
 from atlas.errors import AtlasError, StoreError
+from atlas.record import LogLine, TrainingPoint
 from ingest.lock import only_one
 
 TRACKED = ("feature-atlas", "torch", "transformer-lens", "transformers", "numpy", "pyarrow")
@@ -113,6 +116,24 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def write_record(work: Work) -> None:
+    """Write what the run noted of itself as tables of its bundle, its training where it had one."""
+    work.reporter.stage("seal", 1, "bundle")  # ends the stage before, so that its line is whole
+    curve = record.read_curve(work.folder)
+    log = record.read_log(work.folder)[:-1]
+    if curve:
+        columns = _columns(TrainingPoint, curve)
+        write_table(work.folder, "training_curve", {"run": [work.run] * len(curve), **columns})
+    ranks = {"run": [work.run] * len(log), "rank": list(range(len(log)))}
+    columns = _columns(LogLine, log)
+    columns["began_at"] = [one.astimezone(UTC).replace(tzinfo=None) for one in columns["began_at"]]
+    write_table(work.folder, "run_log", ranks | columns)
+
+
+def _columns(kind: type, rows: Sequence[Any]) -> dict[str, list[Any]]:
+    return {one.name: [getattr(row, one.name) for row in rows] for one in fields(kind)}
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -58,6 +58,8 @@ def a_bundle(
     tables = {
         "model": _model(),
         "run": _run(run),
+        "training_curve": _curve(run, layers),
+        "run_log": _log(run),
         "sae": _saes(run, layers, sha256_file(folder / WEIGHTS)),
         "feature": _features(saes),
         "feature_head": _feature_heads(saes),
@@ -122,6 +124,35 @@ def _run(run: str) -> dict[str, list[Any]]:
         "context_length": [8],
         "train_tokens": [9000],
         "mine_tokens": [TOKENS],
+    }
+
+
+def _curve(run: str, layers: tuple[int, ...]) -> dict[str, list[Any]]:
+    steps = [(layer, step) for layer in layers for step in (1, 2, 4, 9)]
+    return {
+        "run": [run] * len(steps),
+        "layer": [layer for layer, _ in steps],
+        "step": [step for _, step in steps],
+        "tokens": [1000 * step for _, step in steps],
+        "fvu": [1 / step + layer / 10 for layer, step in steps],
+        "l0": [2.0] * len(steps),
+        "dead": [0.0] * len(steps),
+        "loss": [1 / step for _, step in steps],
+        "learning_rate": [0.001 * (10 - step) for _, step in steps],
+    }
+
+
+def _log(run: str) -> dict[str, list[Any]]:
+    return {
+        "run": [run] * 3,
+        "rank": [0, 1, 2],
+        "stage": ["train"] * 2 + ["mine"],
+        "began_at": [datetime(2026, 1, 2, 3, 4, n) for n in range(3)],  # noqa: DTZ001 (UTC)
+        "seconds": [None, 9.5, 2.0],
+        "done": [0.0, 9000.0, float(TOKENS)],
+        "unit": ["tokens"] * 3,
+        "outcome": ["unfinished", "done", "done"],
+        "message": [""] * 3,
     }
 
 

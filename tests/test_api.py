@@ -49,6 +49,20 @@ def test_an_open_atlas_moves_to_the_next_snapshot(bundle, tmp_path):
     assert atlas.refused == ()
 
 
+def test_a_path_with_spaces_and_unicode_is_a_path_like_any_other(tmp_path):
+    store = tmp_path / "mein Atlas äöü 数 '\"%20;" / "store"
+    publish(store, [a_bundle(tmp_path / "a b ü" / "bundle").path])
+    with Atlas.open(store) as atlas:
+        atlas.notes.add(Tag("toy/1-t/0", "nice"), "ann")
+        assert atlas.search(Query("board", tag="nice")).total == 1
+        assert atlas.pairs(PairQuery(dst=" mat")).total > 0
+        assert atlas.sql("SELECT count(*) FROM tag JOIN feature_card c ON c.id = target").rows == (
+            (1,),
+        )
+        publish(store, [a_bundle(tmp_path / "second", "run-2").path])
+        assert atlas.feature("toy/1-t/0").run.id == "run-2"
+
+
 def test_everything_is_within_reach(atlas):
     assert [str(sae.id) for sae in atlas.saes()] == ["toy/0-t", "toy/1-t"]
     assert [model.id for model in atlas.models()] == ["toy"]

@@ -14,7 +14,7 @@ from atlas.store import schema
 HEADS = {"model": ["m", "m"], "layer": [0, 0], "head": [0, 1], "kv_head": [0, 0]}
 # Columns and tables that publish fills in.
 ADDED = {"sae": ["sae"], "run": ["bundle_sha256", "counts"]}
-OWN = {"bundle", "listed", "pair", "schema_version", "snapshot", "title"}
+OWN = {"bundle", "label_method", "pair", "schema_version", "snapshot", "title"}
 
 
 def a_sealed_bundle(folder: Path) -> Path:

@@ -1,5 +1,7 @@
 """Search by meaning: beside words where a model is set, said where none is, never in the way."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -48,18 +50,17 @@ def ids(page):
 def test_the_nearest_labels_come_with_their_cosine(evidence):
     (number,) = [sae.number for sae in evidence.saes if str(sae.id) == "toy/1-t"]
     found = nearest(evidence, Wanted("m", unit(1, 0, 0, 0)), [number])
-    cosines = found.by_key()
-    assert cosines[number, 0] == pytest.approx(1)
-    assert cosines[number, 1] == pytest.approx(1 / np.sqrt(2))
-    assert len(nearest(evidence, Wanted("m", unit(1, 0, 0, 0)), [99]).sae) == 0
+    cosines = found.by_row()
+    assert cosines[evidence.lists.rows(number, 0)] == pytest.approx(1)
+    assert cosines[evidence.lists.rows(number, 1)] == pytest.approx(1 / np.sqrt(2))
+    assert len(nearest(evidence, Wanted("m", unit(1, 0, 0, 0)), [99]).row) == 0
 
 
 def test_words_and_meaning_are_merged_by_rank():
-    words = Matches(np.array([1, 1]), np.array([5, 6]), np.array([9.0, 3.0]))
-    near = Matches(np.array([1, 1]), np.array([6, 7]), np.array([0.9, 0.8]))
-    assert fuse(words, near).by_key() == {
-        (1, 5): 1 / 61, (1, 6): pytest.approx(1 / 62 + 1 / 61), (1, 7): 1 / 62
-    }  # fmt: skip
+    words = Matches(np.array([5, 6]), np.array([9.0, 3.0]))
+    near = Matches(np.array([6, 7]), np.array([0.9, 0.8]))
+    merged = {5: 1 / 61, 6: pytest.approx(1 / 62 + 1 / 61), 7: 1 / 62}
+    assert fuse(words, near).by_row() == merged
 
 
 def test_a_search_finds_what_no_word_of_it_says_and_tells_why(evidence):
@@ -74,6 +75,25 @@ def test_a_search_finds_what_no_word_of_it_says_and_tells_why(evidence):
     assert both.total == len(TITLES) + 1  # and the same word in the other SAE
     only = find(evidence, Query("induction", by="meaning"), wanted=wanted)
     assert (only.searched, ids(only)[0]) == (("meaning",), "toy/1-t/4")
+
+
+def test_a_model_that_was_prepared_is_opened_once():
+    opened = []
+
+    class Slow:
+        model = "m"
+
+        def embed(self, texts):
+            return np.array([unit(1, 0)] * len(texts))
+
+    def open_slowly():
+        opened.append(time.sleep(0.05))
+        return Slow()
+
+    meaning = Meaning(open_slowly)
+    meaning.prepare()
+    assert isinstance(meaning.of("words"), Wanted)
+    assert len(opened) == 1
 
 
 def test_pages_of_a_merged_search_neither_skip_nor_repeat(evidence):
@@ -111,7 +131,7 @@ def test_without_a_model_the_box_says_so_and_works(evidence, monkeypatch):
     monkeypatch.delenv("ATLAS_EMBED_MODEL", raising=False)
     page = Atlas.open(evidence.store).search(Query("board"))
     assert (page.searched, page.total > 0) == (("words",), True)
-    assert "ATLAS_EMBED_URL" in page.unsearched
+    assert "ATLAS_EMBED_MODEL" in page.unsearched
 
 
 class Failing:

@@ -15,6 +15,7 @@ from atlas.api import Atlas
 from atlas.ids import FeatureId, Id, parse_feature
 from atlas.note_types import NotesOn
 from atlas.progress import Progress, read_all
+from atlas.record import Record, read_now
 
 router = APIRouter()
 ABOUT = "A database-backed atlas of attention heads and of the SAE features on their outputs."
@@ -118,6 +119,21 @@ def vocab(model: str, asked: OfEvidence) -> Response:
     return asked.answer(asked.atlas.vocab(model))
 
 
+@router.get("/models/{model}/head-metrics",
+            responses=answers(dict[str, tuple[types.HeadMetric, ...]]))  # fmt: skip
+def head_metrics(model: str, asked: OfEvidence) -> Response:
+    """The metrics of all heads of a model that have any, by head."""
+    found = asked.atlas.head_metrics(model)
+    return asked.answer({str(head): metrics for head, metrics in found.items()})
+
+
+@router.get("/models/{model}/head-roles", responses=answers(dict[str, tuple[str, ...]]))
+def roles_of_heads(model: str, asked: OfEvidence) -> Response:
+    """The roles that a study claims for each head of a model, by head."""
+    found = asked.atlas.roles_of_heads(model)
+    return asked.answer({str(head): roles for head, roles in found.items()})
+
+
 @router.get("/runs", responses=answers(tuple[types.Run, ...]))
 def runs(asked: OfEvidence) -> Response:
     """All runs, newest first."""
@@ -128,6 +144,12 @@ def runs(asked: OfEvidence) -> Response:
 def run(run: str, asked: OfEvidence) -> Response:
     """One run with its whole configuration."""
     return asked.answer(asked.atlas.run(run))
+
+
+@router.get("/runs/{run}/record", responses=answers(Record))
+def record(run: str, asked: OfEvidence) -> Response:
+    """How a run went: the curve of its training and its log."""
+    return asked.answer(asked.atlas.record(run))
 
 
 @router.get("/saes", responses=answers(tuple[types.Sae, ...]))
@@ -165,11 +187,18 @@ def feature(model: str, sae: str, index: str, asked: OfBoth) -> Response:
     return asked.answer(FeaturePage(found, _notes_on(asked.atlas, found.id)))
 
 
+Several = Annotated[list[str], Query(max_length=100, description="May be repeated.")]
+
+
+@router.get("/histograms", responses=answers(dict[str, tuple[int, ...]]))
+def histograms(asked: OfEvidence, feature: Several) -> Response:
+    """How the activations of several features are spread, by id; four bins an octave from 2^-8."""
+    found = asked.atlas.histograms(parse_feature(name) for name in feature)
+    return asked.answer({str(name): counts for name, counts in found.items()})
+
+
 @router.get("/strongest", responses=answers(dict[str, types.Example]))
-def strongest(
-    asked: OfEvidence,
-    feature: Annotated[list[str], Query(max_length=100, description="May be repeated.")],
-) -> Response:
+def strongest(asked: OfEvidence, feature: Several) -> Response:
     """The strongest example of several features by id; one that never fired has none."""
     found = asked.atlas.strongest(parse_feature(name) for name in feature)
     return asked.answer({str(name): example for name, example in found.items()})
@@ -317,4 +346,11 @@ def random_feature(
 def progress(request: Request) -> Response:
     """How far every run of this store is, latest change first."""
     found = read_all(request.app.state.atlas.store)
+    return Response(wire.dumps(found), 200, FRESH, JSON)
+
+
+@router.get("/progress/{run}", responses=answers(Record))
+def record_now(run: str, request: Request) -> Response:
+    """What a run has written of itself so far, published or not."""
+    found = read_now(request.app.state.atlas.store, run)
     return Response(wire.dumps(found), 200, FRESH, JSON)

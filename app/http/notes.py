@@ -156,6 +156,16 @@ def recent(
     return asked.answer(Recent(shown, more))
 
 
+@router.get("/about", responses=answers(tuple[notes.Change, ...]))
+def about(
+    asked: OfNotes,
+    target: Annotated[str, Query(description="Id of a model, head, SAE or feature.")],
+    limit: Annotated[int, Query(ge=1, le=_MOST)] = 50,
+) -> Response:
+    """The latest changes of notes on one id, those taken away too."""
+    return asked.answer(asked.atlas.notes.about(target, limit))
+
+
 @router.get("/stamp", responses=answers(int))
 def stamp(asked: OfNotes) -> Response:
     """A number that grows with every change."""

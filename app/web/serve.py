@@ -8,6 +8,8 @@ _THEME = {
     "theme.dark.primaryColor": "#7cc1f5",
     "theme.light.backgroundColor": "#ffffff",
     "theme.dark.backgroundColor": "#0e1218",
+    "theme.light.secondaryBackgroundColor": "#f6f7f9",
+    "theme.dark.secondaryBackgroundColor": "#161b22",
     "theme.light.textColor": "#1c2127",
     "theme.dark.textColor": "#e4e7eb",
     "theme.baseRadius": "5px",

@@ -27,6 +27,16 @@ _PREFIX = "p_"
 
 
 @dataclass(frozen=True, slots=True)
+class Ids:
+    """Several ids, as `gpt2/L5H1,gpt2/5-att-kk/123` in a URL."""
+
+    names: tuple[Id, ...] = ()
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.names))
+
+
+@dataclass(frozen=True, slots=True)
 class AtHome:
     """What is in the atlas."""
 
@@ -53,6 +63,8 @@ class AtHead:
 
     id: HeadId
     by: HeadBy = "measured"
+    evidence: Ids = Ids()
+    """Features that the form for a new claim begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +173,6 @@ class AtSearch(Query):
     """A search, and how its results are drawn."""
 
     view: Literal["cards", "table"] = "cards"
-
-
-@dataclass(frozen=True, slots=True)
-class Ids:
-    """Several ids, as `gpt2/L5H1,gpt2/5-att-kk/123` in a URL."""
-
-    names: tuple[Id, ...] = ()
-
-    def __str__(self) -> str:
-        return ",".join(map(str, self.names))
 
 
 @dataclass(frozen=True, slots=True)

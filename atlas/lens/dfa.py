@@ -42,5 +42,5 @@ def context_dfa(pattern: Tensor, v: Tensor, w: Tensor, kv_head: Tensor) -> Tenso
         kv_head: `[head]`, the key/value head that each query head reads.
     """
     heads = pattern.shape[0]
-    along = v[:, kv_head].permute(1, 0, 2) @ w.view(len(w), heads, -1).permute(1, 2, 0)
-    return (pattern.transpose(1, 2) * along).permute(2, 0, 1)
+    along = w.view(len(w), heads, -1).transpose(0, 1) @ v[:, kv_head].permute(1, 2, 0)
+    return along.mul_(pattern).transpose(0, 1)

@@ -5,7 +5,7 @@ The tables have no keys and no foreign keys, because those cost more than all th
 
 import duckdb
 
-from atlas.bundle import STUDIED
+from atlas.bundle import OF_RUN, STUDIED
 from atlas.errors import BundleError
 
 _KEYS = {
@@ -16,6 +16,8 @@ _KEYS = {
     "vocab": "model, token",
     "context": "ctx",
     "joint_evaluation": "run",
+    "training_curve": "run, layer, step",
+    "run_log": "run, rank",
 }
 # Tables about features are checked for the SAEs that a bundle touched: the others are as they were.
 _KEYS_OF_SAE = {
@@ -49,8 +51,7 @@ _REFERENCES = (
     ("run", "model", "model"),
     ("context", "run", "run"),
     ("head", "model", "model"),
-    *((table, "run", "run") for table in STUDIED),
-    ("joint_evaluation", "run", "run"),
+    *((table, "run", "run") for table in (*OF_RUN, *STUDIED)),
 )
 # Every row about a feature must speak of a feature that its SAE has.
 _RANGE = (

@@ -14,11 +14,10 @@ AnyQuery = TypeVar("AnyQuery", Query, PairQuery)
 
 
 class Mark(NamedTuple):
-    """The last row of a page: its sort value and what breaks ties."""
+    """The last row of a page: its sort value and its row in the lists, which breaks ties."""
 
     value: float
-    place: int
-    feature: int
+    row: int
 
 
 def _fingerprint(query: AnyQuery, snapshot: str) -> str:
@@ -29,7 +28,7 @@ def _fingerprint(query: AnyQuery, snapshot: str) -> str:
 
 def write(mark: Mark, query: AnyQuery, snapshot: str) -> str:
     """The mark as text for a URL."""
-    content = [_fingerprint(query, snapshot), mark.value.hex(), mark.place, mark.feature]
+    content = [_fingerprint(query, snapshot), mark.value.hex(), mark.row]
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
 
 
@@ -43,9 +42,9 @@ def read(query: AnyQuery, snapshot: str) -> Mark | None:
         return None
     padded = query.after + "=" * (-len(query.after) % 4)
     try:
-        owner, value, place, feature = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
-        mark = Mark(float.fromhex(value), int(place), int(feature))
-        if not (0 <= mark.place < 2**31 and 0 <= mark.feature < 2**31):
+        owner, value, row = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
+        mark = Mark(float.fromhex(value), int(row))
+        if not 0 <= mark.row < 2**63:
             raise ValueError(mark)
     except (ValueError, TypeError, binascii.Error) as error:
         raise QueryError(

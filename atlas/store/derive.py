@@ -29,25 +29,30 @@ SELECT sae, feature, rank, token, src_token, distance,
   src_head[list_position(src_pos, (pos - distance)::SMALLINT)] AS head
 FROM example WHERE kind = 'top' ORDER BY token, src_token, sae, feature, rank
 """
-_LISTED = """
-INSERT INTO listed BY NAME
-WITH ordered AS (
-  SELECT sae, (row_number() OVER (ORDER BY model, layer, set_name) - 1)::SMALLINT AS place FROM sae
-), top AS (
-  SELECT sae, feature, count(*)::SMALLINT AS kept FROM example WHERE kind = 'top' GROUP BY ALL
-)
-SELECT f.sae, f.feature, o.place, f.firings > 0 AS fires, f.density, f.max_act, f.mean_act,
-  f.family, f.weight_head, f.weight_share, f.dfa_head, f.dfa_share, f.disagree, f.disagreement,
-  t.method, t.support, t.score, coalesce(p.kept, 0) AS kept
-FROM feature f JOIN ordered o USING (sae)
-  LEFT JOIN title t ON t.sae = f.sae AND t.feature = f.feature
-  LEFT JOIN top p ON p.sae = f.sae AND p.feature = f.feature
-ORDER BY o.place, f.feature
+_LABEL_METHOD = """
+INSERT INTO label_method BY NAME
+WITH methods AS (SELECT scorer, count(DISTINCT (method, model, prompt)) AS ways
+                 FROM label_score GROUP BY scorer),
+shared AS (SELECT sae, feature, scorer FROM label_score JOIN methods USING (scorer)
+           GROUP BY sae, feature, scorer, ways HAVING count(*) = ways),
+failed AS (SELECT DISTINCT sae, feature, method, model, prompt, step FROM label_failure)
+SELECT s.method, s.model, s.prompt, s.scorer, count(*) AS features, avg(s.score) AS mean,
+  stddev_samp(s.score) AS spread, count(c.feature) AS common,
+  avg(s.score) FILTER (c.feature IS NOT NULL) AS common_mean,
+  (SELECT count(*) FROM label l WHERE l.side = 'title' AND l.method = s.method
+     AND l.model IS NOT DISTINCT FROM s.model AND l.prompt IS NOT DISTINCT FROM s.prompt)
+    AS labelled,
+  (SELECT count(DISTINCT (f.sae, f.feature)) FROM failed f WHERE f.method = s.method
+     AND f.model IS NOT DISTINCT FROM s.model AND f.prompt IS NOT DISTINCT FROM s.prompt
+     AND f.step IN ('explain', s.scorer)) AS failures
+FROM label_score s LEFT JOIN shared c USING (sae, feature, scorer)
+GROUP BY s.method, s.model, s.prompt, s.scorer
+ORDER BY s.scorer, mean DESC, s.method, s.model, s.prompt
 """
 
 
 def derive(con: duckdb.DuckDBPyConnection) -> None:
-    """Titles, the embeddings that still fit them, token pairs and the table of lists.
+    """Titles, the embeddings that still fit them, token pairs and labellers compared.
 
     Args:
         con: a connection inside the transaction that publishes.
@@ -57,5 +62,5 @@ def derive(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(_LABEL_EMBEDDING)
     con.execute("DELETE FROM pair")
     con.execute(_PAIR)
-    con.execute("DELETE FROM listed")
-    con.execute(_LISTED)
+    con.execute("DELETE FROM label_method")
+    con.execute(_LABEL_METHOD)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from atlas.bundle import sha256_file
 from atlas.errors import StoreError
-from atlas.store import search, snapshots, texts
+from atlas.store import bests, lists, search, snapshots, texts
 
-_FOLDERS = (snapshots.SEARCH, texts.FOLDER)
+_FOLDERS = (snapshots.SEARCH, texts.FOLDER, lists.FOLDER, bests.FOLDER)
 
 
 def seal(draft: Path) -> None:

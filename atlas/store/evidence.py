@@ -16,37 +16,30 @@ import pyarrow as pa
 
 from atlas.errors import NotFound, StoreError
 from atlas.ids import FeatureId, Id, ModelId, SaeId, parse_feature, parse_sae
-from atlas.store import rows, snapshots
+from atlas.record import Record
+from atlas.store import bests, lists, rows, snapshots, texts
 from atlas.store import vocab as vocabulary
+from atlas.store.bests import Bests
 from atlas.store.describe import TablePage, describe
+from atlas.store.lists import Lists
 from atlas.store.search import Index
-from atlas.store.texts import FOLDER, Texts
+from atlas.store.texts import Texts
 from atlas.types import Context, FeatureRow, Model, Run, Sae, Snapshot, Stats
 
 T = TypeVar("T")
 Key = tuple[int, int]
 """SAE number in this snapshot and feature index."""
 
-CARD = """
-  f.sae, f.feature, t.text AS title, t.method AS title_method, t.support AS title_support,
-  t.score AS title_score,
-  f.density, f.firings, f.max_act, f.mean_act, f.weight_head, f.weight_share, f.dfa_head,
-  f.dfa_share, f.disagree, f.family, t.score AS title_score
-"""
-
-
+_CARD = (
+    "firings", "density", "max_act", "mean_act", "weight_head", "weight_share", "dfa_head",
+    "dfa_share", "disagree", "support", "score", "family", "method",
+)  # fmt: skip
 _TOP_EXAMPLE = """
 SELECT * FROM example
 WHERE sae = $sae AND feature = $feature AND kind = 'top' AND rank = $rank
 """
-_BIASES = """
-SELECT f.sae, f.feature, f.bias FROM feature f JOIN (
-  SELECT DISTINCT unnest($saes::SMALLINT[]) AS sae, unnest($features::INTEGER[]) AS feature) w
-  USING (sae, feature)
-"""
-_WINDOWS = """
-SELECT ctx, doc, source, start FROM context WHERE ctx IN (SELECT unnest($wanted::INTEGER[]))
-"""
+_CURVE = "SELECT * EXCLUDE (run) FROM training_curve WHERE run = $run ORDER BY layer, step"
+_LOG = "SELECT * EXCLUDE (run, rank) FROM run_log WHERE run = $run ORDER BY rank"
 
 
 class Evidence:
@@ -70,7 +63,9 @@ class Evidence:
         self._keeping = threading.Lock()
         self._vocabs: dict[str, vocabulary.Vocab] = {}
         self.index = Index(snapshot.path / snapshots.SEARCH)
-        self.texts = Texts(snapshot.path / FOLDER)
+        self.texts = Texts(snapshot.path / texts.FOLDER)
+        self.lists = Lists(snapshot.path / lists.FOLDER)
+        self._bests = Bests(snapshot.path / bests.FOLDER, self.lists)
 
     def query(
         self, sql: str, tables: dict[str, Any] | None = None, **values: Any
@@ -108,23 +103,23 @@ class Evidence:
 
     def top_examples(self, ranks: Mapping[Key, int]) -> dict[Key, dict[str, Any]]:
         """Of every feature the top example of a rank, where it has one, with context and bias."""
-        wanted = [{"sae": key[0], "feature": key[1], "rank": rank} for key, rank in ranks.items()]
-        found = self.with_contexts(self.query_each(_TOP_EXAMPLE, wanted))
-        keys = [(row["sae"], row["feature"]) for row in found]
-        biases = self.query(
-            _BIASES, saes=[one[0] for one in keys], features=[one[1] for one in keys]
-        )
-        bias = {(row["sae"], row["feature"]): row["bias"] for row in biases}
-        return {key: row | {"bias": bias[key]} for key, row in zip(keys, found, strict=True)}
+        kept = {key: rank for key, rank in ranks.items() if rank < bests.RANKS}
+        best = {key: self._bests.best(*key, rank) for key, rank in kept.items()}
+        found = {key: row for key, row in best.items() if row is not None}
+        others = [
+            {"sae": key[0], "feature": key[1], "rank": rank}
+            for key, rank in ranks.items()
+            if key not in kept
+        ]
+        found |= {
+            (row["sae"], row["feature"]): row for row in self.query_each(_TOP_EXAMPLE, others)
+        }
+        whole = zip(found, self.with_contexts(found.values()), strict=True)
+        return {key: row | {"bias": self._bests.bias(*key)} for key, row in whole}
 
     def with_contexts(self, examples: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Rows of examples with tokens, document and source of their context. Raises as `query`."""
-        rows = list(examples)
-        found = self.query(_WINDOWS, wanted=sorted({row["ctx"] for row in rows}))
-        windows = {row["ctx"]: row for row in found}
-        return [
-            row | windows[row["ctx"]] | {"tokens": self.texts.tokens(row["ctx"])} for row in rows
-        ]
+        """Rows of examples with tokens, document and source of their context."""
+        return [row | self.texts.of(row["ctx"]) for row in examples]
 
     def batches(self, sql: str, rows: int, **values: Any) -> Iterator[pa.RecordBatch]:
         """Rows of a query, so many at a time, read as they are taken. Raises as `query`."""
@@ -197,6 +192,11 @@ class Evidence:
             raise NotFound(f"no run {name!r}", f"runs: {', '.join(found)}")
         return found[name]
 
+    def record(self, name: str) -> Record:
+        """How a run went. Raises NotFound as `run`."""
+        run = self.run(name).id
+        return rows.record(self.query(_CURVE, run=run), self.query(_LOG, run=run))
+
     def sae(self, name: str | SaeId) -> Sae:
         """One SAE by id. Raises NotFound, naming those that exist."""
         wanted = parse_sae(name) if isinstance(name, str) else name
@@ -258,21 +258,18 @@ class Evidence:
 
     def rows_of(self, keys: Iterable[Key]) -> tuple[FeatureRow, ...]:
         """The rows of features in the order of `keys`; every key must exist."""
-        keys = list(keys)
-        found = self.query(
-            f"""
-            WITH wanted AS (
-              SELECT DISTINCT unnest($saes::SMALLINT[]) AS sae,
-                unnest($features::INTEGER[]) AS feature
-            )
-            SELECT {CARD} FROM wanted JOIN feature f USING (sae, feature)
-            LEFT JOIN title t USING (sae, feature)
-            """,
-            saes=[sae for sae, _ in keys],
-            features=[feature for _, feature in keys],
-        )
-        by_key = {(row["sae"], row["feature"]): row for row in found}
-        return tuple(rows.feature_row(by_key[key], self.numbered(key[0]).id) for key in keys)
+        return tuple(self._row(*key) for key in keys)
+
+    def _row(self, sae: int, feature: int) -> FeatureRow:
+        held = self.lists
+        row = int(held.rows(sae, feature))
+        card = {**held.values(row, _CARD), "feature": feature, "title": held.title(row)}
+        return rows.feature_row(card, self.numbered(sae).id, held.families, held.methods)
+
+    def arrow(self, sql: str, **values: Any) -> pa.Table:
+        """All rows of a query as one table. Raises as `query`."""
+        with closing(self._con.cursor()) as cursor, self._readable():
+            return cursor.execute(sql, values).to_arrow_reader(1_000_000).read_all()
 
     def contexts(self, numbers: Iterable[int]) -> tuple[Context, ...]:
         """Text windows by number, in the order asked for. Raises NotFound for one that is not."""

@@ -1,29 +1,21 @@
 """How the matches of a search divide: by what was measured, and by what people wrote."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import pyarrow as pa
+import numpy as np
+import numpy.typing as npt
 
 from atlas.ids import FeatureId, HeadId
-from atlas.store.evidence import Evidence, Key
+from atlas.store.evidence import Evidence
+from atlas.store.lists import Rows
 
 NAMES = ("model", "layer", "sae", "head", "family", "role", "tag", "method", "score")
 HUMAN = "human"
 """The `method` of a title that a person wrote."""
-BAND = "CASE WHEN f.score >= 0.5 THEN least(9, floor(f.score * 10))::UTINYINT END"
-"""The tenth that a title's score lies in, from 0.5 up."""
-_MEASURED = """
-SELECT sae, head, family, method, band, count(*) AS features,
-  list_position([7, 11, 13, 14], grouping(sae, family, method, band)) AS facet
-FROM match GROUP BY GROUPING SETS ((sae, head), (family), (method), (band))
-"""
-_WRITTEN = """
-SELECT n.facet, n.name, count(*) AS features FROM match JOIN noted n USING (sae, feature)
-GROUP BY n.facet, n.name
-"""
+BANDS = range(5, 10)
+"""The tenths that a title's score is counted by, from 0.5 up."""
 
 Tally = Mapping[str, Counter[str]]
 
@@ -45,87 +37,86 @@ class Said:
 NOBODY = Said()
 
 
-def keys(evidence: Evidence, features: Iterable[FeatureId]) -> set[Key]:
-    """Keys of the features that this snapshot has; notes may speak of others."""
-    sizes = {sae.id: (sae.number, sae.d_sae) for sae in evidence.saes}
-    return {
-        (sizes[one.sae][0], one.index)
-        for one in features
-        if one.sae in sizes and one.index < sizes[one.sae][1]
-    }
-
-
 def count(
-    evidence: Evidence, found: str, tables: dict[str, pa.Table], values: dict[str, Any], said: Said
+    evidence: Evidence, rows: Rows, head: str, said: Said
 ) -> tuple[int, dict[str, tuple[tuple[str, int], ...]]]:
     """Number of matches, and how they divide by everything in `NAMES`, most frequent first.
 
     Args:
         evidence: the snapshot.
-        found: SQL that makes the table `match`.
-        tables: that it names.
-        values: its parameters.
+        rows: the matches, as rows of the lists.
+        head: the column with their top head.
         said: what people wrote.
     """
     tally: Tally = {name: Counter() for name in NAMES}
-    _measured(evidence, evidence.query(found + _MEASURED, tables, **values), said, tally)
-    noted = _noted(evidence, said)
-    if noted.num_rows:
-        for row in evidence.query(found + _WRITTEN, {**tables, "noted": noted}, **values):
-            tally[row["facet"]][row["name"]] += row["features"]
+    _by_place(evidence, rows, head, said, tally)
+    _by_title(evidence, rows, tally)
+    for name, value, features in _noted(said):
+        tally[name][value] += int(inside(rows_of(evidence, features), rows).sum())
     ordered = {
-        name: tuple(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+        name: tuple(sorted((+counts).items(), key=lambda pair: (-pair[1], pair[0])))
         for name, counts in tally.items()
     }
     return tally["model"].total(), ordered
 
 
-def _measured(
-    evidence: Evidence, counts: Iterable[Mapping[str, Any]], said: Said, tally: Tally
-) -> None:
+def rows_of(evidence: Evidence, features: Iterable[FeatureId]) -> npt.NDArray[np.int64]:
+    """Ascending rows of the features that this snapshot has; notes may speak of others."""
+    sizes = {sae.id: (sae.number, sae.d_sae) for sae in evidence.saes}
+    found = [
+        evidence.lists.rows(sizes[one.sae][0], one.index)
+        for one in features
+        if one.sae in sizes and one.index < sizes[one.sae][1]
+    ]
+    return np.unique(np.array(found, np.int64))
+
+
+def inside(some: npt.NDArray[np.int64], rows: Rows) -> npt.NDArray[np.bool_]:
+    """Which of some rows are among `rows`."""
+    if isinstance(rows, slice):
+        return np.asarray((some >= rows.start) & (some < rows.stop))
+    if not len(rows):
+        return np.zeros(len(some), bool)
+    at = np.minimum(np.searchsorted(rows, some), len(rows) - 1)
+    return np.asarray(rows[at] == some)
+
+
+def _by_place(evidence: Evidence, rows: Rows, head: str, said: Said, tally: Tally) -> None:
+    """Count by SAE and top head, and by what these two belong to."""
+    lists = evidence.lists
     roles: defaultdict[HeadId, list[str]] = defaultdict(list)
     for role, heads in said.roles.items():
-        for head in heads:
-            roles[head].append(role)
-    for row in counts:
-        features = row["features"]
-        match row["facet"]:
-            case 2 | 3 as facet:
-                name = ("family", "method")[facet - 2]
-                tally[name].update({row[name]: features} if row[name] else {})
-            case 4:
-                tally["score"].update({f"0.{row['band']}": features} if row["band"] else {})
-            case _:
-                _by_place(evidence, row, roles, tally)
-
-
-def _by_place(
-    evidence: Evidence,
-    row: Mapping[str, Any],
-    roles: Mapping[HeadId, Sequence[str]],
-    tally: Tally,
-) -> None:
-    """Count the features of one SAE that have one top head."""
-    features, of = row["features"], evidence.numbered(row["sae"]).id
-    tally["model"][of.model] += features
-    tally["layer"][str(of.layer)] += features
-    tally["sae"][str(of)] += features
-    if row["head"] is not None:
-        head = HeadId(of.model, of.layer, row["head"])
-        tally["head"][str(head)] += features
-        tally["role"].update(dict.fromkeys(roles.get(head, ()), features))
-
-
-def _noted(evidence: Evidence, said: Said) -> pa.Table:
-    """Which feature has which tag or human title, as rows of (facet, name, sae, feature)."""
-    by_name = {("tag", tag): features for tag, features in said.tags.items()}
-    by_name |= {("method", HUMAN): said.named} if said.named else {}
-    rows = [(*name, *key) for name, features in by_name.items() for key in keys(evidence, features)]
-    columns = list(zip(*rows, strict=True)) or [()] * 4
-    kinds = {"facet": pa.string(), "name": pa.string(), "sae": pa.int16(), "feature": pa.int32()}
-    return pa.table(
-        {
-            name: pa.array(column, kind)
-            for (name, kind), column in zip(kinds.items(), columns, strict=True)
-        }
+        for one in heads:
+            roles[one].append(role)
+    places, tops = lists.column("place")[rows], lists.column(head)[rows]
+    wide = int(tops.max(initial=-1)) + 2  # the first column is for those without a top head
+    both = np.bincount(
+        places.astype(np.int64) * wide + tops + 1, minlength=len(evidence.saes) * wide
     )
+    for sae, counts in zip(evidence.saes, both.reshape(-1, wide).tolist(), strict=True):
+        of, features = sae.id, sum(counts)
+        tally["model"][of.model] += features
+        tally["layer"][str(of.layer)] += features
+        tally["sae"][str(of)] += features
+        for top, n in enumerate(counts[1:]):
+            name = HeadId(of.model, of.layer, top)
+            tally["head"][str(name)] += n
+            tally["role"].update(dict.fromkeys(roles.get(name, ()), n))
+
+
+def _by_title(evidence: Evidence, rows: Rows, tally: Tally) -> None:
+    lists = evidence.lists
+    for name, values in (("family", lists.families), ("method", lists.methods)):
+        counts = np.bincount(lists.column(name)[rows] + 1, minlength=len(values) + 1)
+        tally[name].update(dict(zip(values, counts[1:].tolist(), strict=True)))
+    scores = lists.column("score")[rows]
+    scores = scores[scores >= BANDS[0] / 10]
+    bands = np.bincount(np.minimum(BANDS[-1], (scores * 10).astype(np.int64)), minlength=10)
+    tally["score"].update({f"0.{band}": int(bands[band]) for band in BANDS})
+
+
+def _noted(said: Said) -> Iterator[tuple[str, str, Iterable[FeatureId]]]:
+    """Which features have which tag or human title, as (facet, name, features)."""
+    yield from (("tag", tag, features) for tag, features in said.tags.items())
+    if said.named:
+        yield "method", HUMAN, said.named

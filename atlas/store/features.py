@@ -3,18 +3,16 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from atlas.errors import NotFound
 from atlas.ids import FeatureId, SaeId
 from atlas.store import rows
-from atlas.store.evidence import CARD, Evidence, Key
+from atlas.store.evidence import Evidence, Key
+from atlas.store.lists import FIRINGS, SUPPORT
 from atlas.types import Bins, Example, Feature, Neighbour
 
-_GOOD_FIRINGS = 20
-_GOOD_SUPPORT = 0.5
-_FEATURE = f"""
-SELECT f.*, {CARD} FROM feature f LEFT JOIN title t USING (sae, feature)
-WHERE f.sae = $sae AND f.feature = $feature
-"""
+_FEATURE = "SELECT * FROM feature WHERE sae = $sae AND feature = $feature"
 _HEADS = "SELECT * FROM feature_head WHERE sae = $sae AND feature = $feature ORDER BY head"
 _LABELS = """
 SELECT * FROM label WHERE sae = $sae AND feature = $feature
@@ -37,12 +35,7 @@ WHERE sae = $sae AND feature = $feature
 ORDER BY rank IS NULL, abs(cosine) DESC NULLS LAST, jaccard DESC NULLS LAST, other_sae,
   other_feature
 """
-_GOOD = """
-SELECT f.sae, f.feature FROM feature f LEFT JOIN title t USING (sae, feature) WHERE f.firings > 0
-ORDER BY f.firings >= $firings AND coalesce(t.support, 0) >= $support DESC,
-  hash(f.sae, f.feature, $seed::BIGINT)
-LIMIT 1
-"""
+_HISTOGRAM = "SELECT sae, feature, histogram FROM feature WHERE sae = $sae AND feature = $feature"
 _DENSITIES = """
 SELECT least(27, greatest(0, floor(4 * (7 + log10(density)))))::INTEGER AS bin,
   count(*) AS features
@@ -62,7 +55,7 @@ def feature(evidence: Evidence, name: str | FeatureId, *, alone: bool = False) -
     (row,) = evidence.query(_FEATURE, **where)
     return rows.feature(
         row,
-        head=rows.feature_row(row, of.id),
+        head=evidence.rows_of([key])[0],
         of=of,
         by=evidence.run(of.run),
         vocab=evidence.vocab(of.id.model),
@@ -82,6 +75,17 @@ def strongest(evidence: Evidence, names: Iterable[FeatureId]) -> dict[FeatureId,
         asked[key]: rows.example(row, asked[key], row["bias"], evidence.vocab(asked[key].sae.model))
         for key, row in found.items()
     }
+
+
+def histograms(evidence: Evidence, names: Iterable[FeatureId]) -> dict[FeatureId, tuple[int, ...]]:
+    """How the activations of several features are spread, in bins of `histogram_edge`.
+
+    Raises:
+        NotFound: no such feature.
+    """
+    asked = {evidence.key(name): name for name in names}
+    found = evidence.query_each(_HISTOGRAM, ({"sae": k[0], "feature": k[1]} for k in asked))
+    return {asked[row["sae"], row["feature"]]: tuple(row["histogram"]) for row in found}
 
 
 def _examples(evidence: Evidence, key: Key, bias: float) -> tuple[Example, ...]:
@@ -106,10 +110,15 @@ def random_feature(evidence: Evidence, seed: int) -> FeatureId:
     Raises:
         NotFound: no feature fired at all.
     """
-    found = evidence.query(_GOOD, firings=_GOOD_FIRINGS, support=_GOOD_SUPPORT, seed=seed % 2**63)
-    if not found:
-        raise NotFound("no feature of this atlas ever fired", "mine more text")
-    return FeatureId(evidence.numbered(found[0]["sae"]).id, found[0]["feature"])
+    firings, support = (evidence.lists.column(name) for name in ("firings", "support"))
+    good = (firings >= FIRINGS) & (support >= SUPPORT)
+    for chosen in (good, firings >= FIRINGS, firings > 0):
+        rows_of = np.flatnonzero(chosen)
+        if len(rows_of):
+            at = rows_of[np.random.default_rng(seed % 2**63).integers(len(rows_of), size=1)]
+            (sae,), (index,) = evidence.lists.keys(at)
+            return FeatureId(evidence.numbered(int(sae)).id, int(index))
+    raise NotFound("no feature of this atlas ever fired", "mine more text")
 
 
 def densities(evidence: Evidence, name: str | SaeId) -> Bins:

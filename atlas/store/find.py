@@ -1,72 +1,61 @@
-"""Searching features: words by the index, filters, order, counts and pages by SQL.
+"""Searching features: words by the index; filters, order, counts and pages by the lists.
 
-SQL reads the table with one row per feature, never the examples.
+Whatever is looked at is one array with a value per feature; examples are not touched.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
 
 from atlas.errors import NotFound, QueryError
-from atlas.ids import HeadId
+from atlas.ids import FeatureId, HeadId
 from atlas.note_types import ROLES
 from atlas.store import cursor, facets, meaning, words
-from atlas.store.evidence import Evidence, Key
+from atlas.store.evidence import Evidence
 from atlas.store.facets import HUMAN, NOBODY, Said
+from atlas.store.lists import Lists, Rows, first
 from atlas.store.meaning import Wanted
 from atlas.store.search import Matches
 from atlas.types import Hit, Page, Query, Sae, SearchBy, Sort
 
+Mask = npt.NDArray[np.bool_]
 MAX_LIMIT = 500
 
-# What a sort looks at. Everything is sorted upwards: descending turns the sign around.
-_VALUE: dict[Sort, str] = {
-    "relevance": "{score}",
-    "density": "f.density",
-    "max_act": "f.max_act",
-    "mean_act": "f.mean_act",
-    "head_share": "{share}",
-    "support": "f.support",
-    "score": "f.score",
-    "disagreement": "f.disagreement",
-    "id": "f.place::DOUBLE * 4294967296 + f.feature",
-}
 _SHARES = ("head_min", "density_min", "density_max", "support_min", "score_min", "disagreement_min")
-_SHARE = {"measured": ("f.dfa_head", "dfa_share"), "weights": ("f.weight_head", "weight_share")}
-_MATCH = """
-WITH match AS (
-  SELECT f.sae, f.feature, f.place, f.family, f.method, {band} AS band, {head} AS head,
-    {score} AS score, coalesce(({value})::DOUBLE * $sign, 'infinity'::DOUBLE) AS value
-  FROM listed f {joins}
-  WHERE ($dead OR f.fires)
-    AND ($family IS NULL OR f.family = $family)
-    AND ($density_min IS NULL OR f.density >= $density_min)
-    AND ($density_max IS NULL OR f.density <= $density_max)
-    AND ($disagree IS NULL OR f.disagree = $disagree)
-    AND ($disagreement_min IS NULL OR f.disagreement >= $disagreement_min)
-    AND ($support_min IS NULL OR f.support >= $support_min)
-    AND ($score_min IS NULL OR f.score >= $score_min)
-    AND ($method IS NULL OR f.method = $method)
-    {conditions}
-)
-"""
-_PAGE = """
-SELECT sae, feature, place, score, value FROM match
-WHERE $last IS NULL OR value > $last OR (value = $last AND (place, feature) > ($place, $feature))
-ORDER BY value, place, feature LIMIT $limit + 1
-"""
+_SHARE = {"measured": ("dfa_head", "dfa_share"), "weights": ("weight_head", "weight_share")}
+_LEAST = ("density", "disagreement", "support", "score")
+"""Columns with a setting `..._min` that says how much they are to be at least."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """A query made ready for SQL."""
+class _Found:
+    """Features in the order of the lists, with the score that words gave them."""
 
-    match: str
-    values: dict[str, Any]
-    tables: dict[str, pa.Table]
+    rows: Rows
+    score: npt.NDArray[np.float64] | None = None
+
+    @property
+    def listed(self) -> npt.NDArray[np.int64]:
+        """Every row by itself."""
+        rows = self.rows
+        return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+
+    def where(self, keep: Mask) -> "_Found":
+        """Those that stay."""
+        at = np.flatnonzero(keep)
+        rows = at + self.rows.start if isinstance(self.rows, slice) else self.rows[at]
+        return _Found(rows, None if self.score is None else self.score[at])
+
+    def scores_of(self, rows: npt.NDArray[np.int64]) -> list[float]:
+        """Scores of some of the rows; 0 where no words were asked for."""
+        if self.score is None:
+            return [0.0] * len(rows)
+        scores: list[float] = self.score[np.searchsorted(self.listed, rows)].tolist()
+        return scores
 
 
 def find(evidence: Evidence, query: Query, said: Said = NOBODY, wanted: Wanted | str = "") -> Page:
@@ -91,17 +80,14 @@ def find(evidence: Evidence, query: Query, said: Said = NOBODY, wanted: Wanted |
     searched = _searched(query, clauses, near)
     state = " ".join((evidence.snapshot.name, *searched))
     mark = cursor.read(query, state)
-    plan = _plan(evidence, query, clauses, said, near)
-    last, place, feature = mark or (None, None, None)
-    page = {"last": last, "place": place, "feature": feature, "limit": query.limit}
-    found = evidence.query(plan.match + _PAGE, plan.tables, **plan.values, **page)
-    shown = found[: query.limit]
-    after = ""
-    if len(found) > query.limit:
-        end = shown[-1]
-        after = cursor.write(cursor.Mark(end["value"], end["place"], end["feature"]), query, state)
-    total, counts = facets.count(evidence, plan.match, plan.tables, plan.values, said)
-    hits = _hits(evidence, shown, clauses, said, near)
+    found = _found(evidence, query, clauses, said, near)
+    values = _values(evidence.lists, query, found)
+    rows, values = _page(found.listed, values, mark, query.limit + 1)
+    shown, after = rows[: query.limit], ""
+    if len(rows) > query.limit:
+        after = cursor.write(cursor.Mark(float(values[-2]), int(rows[-2])), query, state)
+    total, counts = facets.count(evidence, found.rows, _SHARE[query.head_by][0], said)
+    hits = _hits(evidence, shown, found.scores_of(shown), clauses, said, near)
     reason = near if isinstance(near, str) else ""
     return Page(hits, total, after, evidence.snapshot.name, searched, reason, counts)
 
@@ -179,87 +165,128 @@ def chosen_saes(
     return {one.number: place for place, one in enumerate(evidence.saes) if stays(one)}
 
 
-def _plan(
+def _found(
     evidence: Evidence,
     query: Query,
     clauses: tuple[words.Clause, ...],
     said: Said,
     near: Matches | str,
-) -> _Plan:
+) -> _Found:
+    """The features that meet words, notes and filters."""
     places = chosen_saes(evidence, query.model, query.sae, query.layer, query.head)
-    candidates = _candidates(evidence, query, clauses, said, near)
-    top_head, share = _SHARE[query.head_by]
-    joins, conditions = [], []
-    values: dict[str, Any] = {
-        "sign": -1.0 if query.descending else 1.0,
-        "dead": query.dead,
-        "family": query.family,
-        "method": None if query.method == HUMAN else query.method,
-        "density_min": query.density_min,
-        "density_max": query.density_max,
-        "disagree": query.disagree,
-        "disagreement_min": query.disagreement_min,
-        "support_min": query.support_min,
-        "score_min": query.score_min,
-    }
-    if len(places) < len(evidence.saes):
-        conditions.append("AND f.sae IN (SELECT unnest($numbers::SMALLINT[]))")
-        values["numbers"] = list(places)
-    if candidates is not None:
-        joins.append("JOIN candidate h ON h.sae = f.sae AND h.feature = f.feature")
-    if query.head is not None:
-        joins.append("JOIN feature_head s ON s.sae = f.sae AND s.feature = f.feature")
-        conditions.append(f"AND s.head = $head AND s.{share} >= $head_min")
-        values |= {"head": query.head, "head_min": query.head_min}
-    if query.role is not None:
-        conditions.append(f"AND (f.sae, {top_head}) IN ({_ROLE_HEADS})")
-        values |= _role_heads(evidence, said.roles.get(query.role, ()))
-    score = "h.score" if clauses else "0.0::DOUBLE"
-    owner = "f" if query.head is None else "s"
-    match = _MATCH.format(
-        band=facets.BAND,
-        head=top_head,
-        score=score,
-        value=_VALUE[query.sort].format(score=score, share=f"{owner}.{share}"),
-        joins=" ".join(joins),
-        conditions=" ".join(conditions),
-    )
-    return _Plan(match, values, {} if candidates is None else {"candidate": candidates})
+    found = _Found(evidence.lists.of(places.values()))
+    if clauses:
+        named = _named(evidence, query, clauses, said, near)
+        found = named.where(facets.inside(named.listed, found.rows))
+    for features in _noted(query, said):
+        found = found.where(facets.inside(found.listed, facets.rows_of(evidence, features)))
+    for keep in _filters(evidence, query, said):
+        found = found.where(keep(found.rows))
+    return found
 
 
-_ROLE_HEADS = "SELECT unnest($role_saes::SMALLINT[]), unnest($role_heads::SMALLINT[])"
-
-
-def _role_heads(evidence: Evidence, heads: Collection[HeadId]) -> dict[str, list[int]]:
-    """Heads as (SAE number, head), once for every SAE of their layer."""
-    found = [
-        (sae.number, head.head)
-        for sae in evidence.saes
-        for head in heads
-        if (sae.id.model, sae.id.layer) == (head.model, head.layer)
-    ]
-    return {"role_saes": [sae for sae, _ in found], "role_heads": [head for _, head in found]}
-
-
-def _candidates(
+def _named(
     evidence: Evidence,
     query: Query,
     clauses: tuple[words.Clause, ...],
     said: Said,
     near: Matches | str,
-) -> pa.Table | None:
-    """Features that the words and people's notes leave, with their score; None for all."""
-    allowed = _allowed(evidence, query, said)
-    if not clauses:
-        return None if allowed is None else _table(dict.fromkeys(allowed, 0.0))
-    matches = _matches(evidence, query, clauses, near)
-    spoken = facets.keys(evidence, said.reasons)
-    if allowed is None and not spoken:
-        return _arrow(matches)
-    found = matches.by_key()
-    above = float(matches.score.max(initial=0.0)) + 1.0
-    found |= {key: found.get(key, 0.0) + above for key in spoken}
-    return _table(found if allowed is None else {k: s for k, s in found.items() if k in allowed})
+) -> _Found:
+    """What words find: by the index, by meaning, and first of all what people wrote."""
+    rows, scored = _matches(evidence, query, clauses, near)
+    spoken = facets.rows_of(evidence, said.reasons)
+    if not len(spoken):
+        return _Found(rows, scored)
+    above = float(scored.max(initial=0.0)) + 1.0
+    every, place = np.unique(np.concatenate([rows, spoken]), return_inverse=True)
+    scores = np.zeros(len(every))
+    np.add.at(scores, place, np.concatenate([scored, np.full(len(spoken), above)]))
+    return _Found(every, scores)
+
+
+def _noted(query: Query, said: Said) -> Iterator[Collection[FeatureId]]:
+    """The features with the tag, and with the person's title, that the query asks for."""
+    if query.tag is not None:
+        yield said.tags.get(query.tag, ())
+    if query.method == HUMAN:
+        yield said.named
+
+
+def _filters(evidence: Evidence, query: Query, said: Said) -> Iterator[Callable[[Rows], Mask]]:
+    """Which rows stay, one test after the other."""
+    lists, (top_head, share) = evidence.lists, _SHARE[query.head_by]
+    if not query.dead:
+        yield lambda rows: lists.column("firings")[rows] > 0
+    for name in _LEAST:
+        if (least := getattr(query, f"{name}_min")) is not None:
+            yield partial(_at_least, lists.column(name), least)
+    if (most := query.density_max) is not None:
+        yield lambda rows: lists.column("density")[rows] <= most
+    if (disagree := query.disagree) is not None:
+        yield partial(_is, lists.column("disagree"), int(disagree))
+    if query.family is not None:
+        yield partial(_is, lists.column("family"), _number(lists.families, query.family))
+    if query.method not in (None, HUMAN):
+        yield partial(_is, lists.column("method"), _number(lists.methods, query.method))
+    if query.head is not None:
+        yield partial(_at_least, lists.share(share, query.head), query.head_min)
+    if query.role is not None:
+        heads = _role_heads(evidence, said.roles.get(query.role, ()))
+        yield lambda rows: heads[lists.column("place")[rows], lists.column(top_head)[rows]]
+
+
+def _at_least(column: npt.NDArray[Any], least: float, rows: Rows) -> Mask:
+    return np.asarray(column[rows] >= least)
+
+
+def _is(column: npt.NDArray[Any], value: int, rows: Rows) -> Mask:
+    return np.asarray(column[rows] == value)
+
+
+def _number(names: Sequence[str], name: str | None) -> int:
+    """The number that stands for a name; one that nothing has where the name is not there."""
+    return names.index(name) if name in names else len(names)
+
+
+def _role_heads(evidence: Evidence, heads: Collection[HeadId]) -> Mask:
+    """`[SAE, head]`: whether a head of the SAE's layer is among `heads`; the last is for none."""
+    widest = max((model.n_heads for model in evidence.models), default=0)
+    found = np.zeros((len(evidence.saes), widest + 1), bool)
+    for place, sae in enumerate(evidence.saes):
+        of = [one.head for one in heads if (one.model, one.layer) == (sae.id.model, sae.id.layer)]
+        found[place, [head for head in of if head < widest]] = True
+    return found
+
+
+def _values(lists: Lists, query: Query, found: _Found) -> npt.NDArray[np.float64]:
+    """What the matches are sorted by, upwards: descending turns the sign around."""
+    top_share = _SHARE[query.head_by][1]
+    values: npt.NDArray[Any]
+    if query.sort == "relevance":
+        values = np.zeros(len(found.listed)) if found.score is None else found.score
+    elif query.sort == "id":
+        values = found.listed
+    elif query.sort == "head_share" and query.head is not None:
+        values = lists.share(top_share, query.head)[found.rows]
+    else:
+        name = top_share if query.sort == "head_share" else query.sort
+        values = lists.column(name)[found.rows]
+    signed = values.astype(np.float64) * (-1.0 if query.descending else 1.0)
+    return np.where(np.isnan(signed), np.inf, signed)
+
+
+def _page(
+    rows: npt.NDArray[np.int64],
+    values: npt.NDArray[np.float64],
+    mark: cursor.Mark | None,
+    count: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The first `count` rows behind the mark, and their values; of equal ones by row."""
+    if mark is not None:
+        rest = (values > mark.value) | ((values == mark.value) & (rows > mark.row))
+        rows, values = rows[rest], values[rest]
+    at = first(values, count)
+    return rows[at], values[at]
 
 
 def _matches(
@@ -272,46 +299,23 @@ def _matches(
     return meaning.fuse(evidence.index.match(clauses), near)
 
 
-def _allowed(evidence: Evidence, query: Query, said: Said) -> set[Key] | None:
-    """Features with the tag and the person's title that the query asks for; None for all."""
-    asked = [said.tags.get(query.tag, ())] if query.tag is not None else []
-    asked += [said.named] if query.method == HUMAN else []
-    found = [facets.keys(evidence, features) for features in asked]
-    return set.intersection(*found) if found else None
-
-
-def _table(scores: Mapping[Key, float]) -> pa.Table:
-    keys = np.array(list(scores), dtype=np.int64).reshape(-1, 2)
-    values = np.array(list(scores.values()), dtype=np.float64)
-    return _arrow(Matches(keys[:, 0], keys[:, 1], values))
-
-
-def _arrow(matches: Matches) -> pa.Table:
-    return pa.table(
-        {
-            "sae": matches.sae.astype(np.int16),
-            "feature": matches.feature.astype(np.int32),
-            "score": matches.score,
-        }
-    )
-
-
 def _hits(
     evidence: Evidence,
-    found: list[dict[str, Any]],
+    rows: npt.NDArray[np.int64],
+    scores: Sequence[float],
     clauses: tuple[words.Clause, ...],
     said: Said,
     near: Matches | str,
 ) -> tuple[Hit, ...]:
-    keys = [(row["sae"], row["feature"]) for row in found]
-    cards = evidence.rows_of(keys)
+    saes, features = (part.tolist() for part in evidence.lists.keys(rows))
+    cards = evidence.rows_of(zip(saes, features, strict=True))
     if not clauses:
         return tuple(Hit(card, 0.0, ()) for card in cards)
-    cosines = {} if isinstance(near, str) else near.by_key()
+    cosines = {} if isinstance(near, str) else near.by_row()
+    reasons = evidence.index.reasons(rows.tolist(), clauses)
     hits = []
-    for row, card, why in zip(found, cards, evidence.index.reasons(keys, clauses), strict=True):
+    for row, card, score, why in zip(rows.tolist(), cards, scores, reasons, strict=True):
         own = [said.reasons[card.id]] if card.id in said.reasons else []
-        cosine = cosines.get((row["sae"], row["feature"]))
-        like = [] if cosine is None else [f"meaning: {cosine:.2f} like the label"]
-        hits.append(Hit(card, row["score"], (*own, *why, *like)))
+        like = [f"meaning: {cosines[row]:.2f} like the label"] if row in cosines else []
+        hits.append(Hit(card, score, (*own, *why, *like)))
     return tuple(hits)

@@ -1,13 +1,17 @@
 """Reading attention heads: lists, metrics, and the features that a head writes."""
 
 import math
+from collections import Counter
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from atlas.errors import NotFound
 from atlas.ids import HeadId, parse_head
-from atlas.store import rows
 from atlas.store.evidence import Evidence
-from atlas.types import Head, HeadBy, HeadFeature, HeadMetric, HeadRow, SharedFeature
+from atlas.store.lists import first
+from atlas.store.rows import head_share, interval
+from atlas.types import Head, HeadBy, HeadFeature, HeadMetric, HeadRow, Sae, SharedFeature
 
 FEATURES = 100
 """Features that come with a head; a search lists the rest."""
@@ -48,31 +52,39 @@ def _rows(
 ) -> tuple[HeadRow, ...]:
     found = evidence.query(
         """
-        WITH live AS (
-          SELECT s.layer, f.dfa_head, f.weight_head FROM feature f JOIN sae s USING (sae)
-          WHERE s.model = $model AND f.firings > 0 AND ($layer IS NULL OR s.layer = $layer)
-        ), led AS (SELECT layer, dfa_head AS head, count(*) AS n FROM live GROUP BY ALL),
-        weighed AS (SELECT layer, weight_head AS head, count(*) AS n FROM live GROUP BY ALL)
-        SELECT h.layer, h.head, h.kv_head, coalesce(l.n, 0) AS features,
-          coalesce(w.n, 0) AS weight_features
-        FROM head h LEFT JOIN led l USING (layer, head) LEFT JOIN weighed w USING (layer, head)
-        WHERE h.model = $model AND ($layer IS NULL OR h.layer = $layer)
-          AND ($head IS NULL OR h.head = $head)
-        ORDER BY h.layer, h.head
+        SELECT layer, head, kv_head FROM head WHERE model = $model
+          AND ($layer IS NULL OR layer = $layer) AND ($head IS NULL OR head = $head)
+        ORDER BY layer, head
         """,
         model=model,
         layer=layer,
         head=head,
     )
+    led = evidence.kept("features led", lambda: _led(evidence))
     return tuple(
         HeadRow(
             HeadId(model, row["layer"], row["head"]),
             row["kv_head"],
-            row["features"],
-            row["weight_features"],
+            *(led[by].get((model, row["layer"], row["head"]), 0) for by in _TOPS),
         )
         for row in found
     )
+
+
+_TOPS = ("dfa_head", "weight_head")
+
+
+def _led(evidence: Evidence) -> dict[str, Counter[tuple[str, int, int]]]:
+    """How many live features each head gives most to, by measurement and by weights."""
+    counts: dict[str, Counter[tuple[str, int, int]]] = {name: Counter() for name in _TOPS}
+    lists = evidence.lists
+    for sae, start, stop in zip(evidence.saes, lists.starts[:-1], lists.starts[1:], strict=True):
+        live = lists.column("firings")[start:stop] > 0
+        for name, count in counts.items():
+            tops = np.bincount(lists.column(name)[start:stop][live] + 1)[1:]
+            for head, features in enumerate(tops.tolist()):
+                count[sae.id.model, sae.id.layer, head] += features
+    return counts
 
 
 def metrics(
@@ -99,7 +111,7 @@ def metrics(
     by_head: dict[HeadId, tuple[HeadMetric, ...]] = {}
     for row in found:
         name = HeadId(model, row["layer"], row["head"])
-        within = rows.interval(row["low"], row["high"])
+        within = interval(row["low"], row["high"])
         metric = HeadMetric(row["metric"], row["condition"], row["value"], within, row["n"])
         by_head[name] = (*by_head.get(name, ()), metric)
     return by_head
@@ -108,29 +120,29 @@ def metrics(
 def _features(
     evidence: Evidence, wanted: HeadId, limit: int, by: HeadBy
 ) -> tuple[HeadFeature, ...]:
+    lists, saes = evidence.lists, _saes(evidence, wanted)
+    rows = np.arange(lists.size)[lists.of(evidence.saes.index(one) for one in saes)]
+    shares = lists.share("weight_share" if by == "weights" else "dfa_share", wanted.head)
+    rows = rows[lists.column("firings")[rows] > 0]
+    rows = rows[first(np.nan_to_num(-shares[rows].astype(np.float64), nan=np.inf), limit)]
+    keys = list(zip(*(part.tolist() for part in lists.keys(rows)), strict=True))
     found = evidence.query(
         """
-        SELECT h.* FROM feature_head h JOIN feature f USING (sae, feature)
-        WHERE h.sae IN (SELECT unnest($saes::SMALLINT[])) AND h.head = $head AND f.firings > 0
-        ORDER BY CASE WHEN $weights THEN h.weight_share ELSE h.dfa_share END DESC NULLS LAST,
-          h.sae, h.feature LIMIT $limit
+        SELECT * FROM feature_head WHERE head = $head AND sae IN (SELECT unnest($saes::SMALLINT[]))
+          AND feature IN (SELECT unnest($features::INTEGER[]))
         """,
-        saes=_saes(evidence, wanted),
         head=wanted.head,
-        weights=by == "weights",
-        limit=limit,
+        saes=sorted({sae for sae, _ in keys}),
+        features=sorted({feature for _, feature in keys}),
     )
-    cards = evidence.rows_of((row["sae"], row["feature"]) for row in found)
-    return tuple(
-        HeadFeature(card, rows.head_share(row)) for card, row in zip(cards, found, strict=True)
-    )
+    given = {(row["sae"], row["feature"]): head_share(row) for row in found}
+    cards = zip(evidence.rows_of(keys), keys, strict=True)
+    return tuple(HeadFeature(card, given[key]) for card, key in cards)
 
 
-def _saes(evidence: Evidence, wanted: HeadId) -> list[int]:
+def _saes(evidence: Evidence, wanted: HeadId) -> list[Sae]:
     return [
-        sae.number
-        for sae in evidence.saes
-        if (sae.id.model, sae.id.layer) == (wanted.model, wanted.layer)
+        sae for sae in evidence.saes if (sae.id.model, sae.id.layer) == (wanted.model, wanted.layer)
     ]
 
 
@@ -148,7 +160,11 @@ class TwoHeads(NamedTuple):
 def two_heads(evidence: Evidence, a: HeadId, b: HeadId, limit: int) -> TwoHeads:
     """What two heads of one layer give to its live features, with `limit` of those they share."""
     assert (a.model, a.layer) == (b.model, b.layer), (a, b)
-    values: dict[str, Any] = {"saes": _saes(evidence, a), "a": a.head, "b": b.head}
+    values: dict[str, Any] = {
+        "saes": [sae.number for sae in _saes(evidence, a)],
+        "a": a.head,
+        "b": b.head,
+    }
     found = evidence.query(
         f"{_BOTH} ORDER BY least(x.dfa_share, y.dfa_share) DESC, x.sae, x.feature LIMIT $limit",
         **values,
@@ -159,7 +175,7 @@ def two_heads(evidence: Evidence, a: HeadId, b: HeadId, limit: int) -> TwoHeads:
     )
     cards = evidence.rows_of((row["sae"], row["feature"]) for row in found)
     shared = tuple(
-        SharedFeature(card, rows.head_share(row["x"]), rows.head_share(row["y"]))
+        SharedFeature(card, head_share(row["x"]), head_share(row["y"]))
         for card, row in zip(cards, found, strict=True)
     )
     varies = over["r"] is not None and not math.isnan(over["r"])

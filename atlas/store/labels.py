@@ -4,6 +4,8 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from atlas.errors import QueryError
 from atlas.ids import FeatureId, SaeId
 from atlas.label_types import (
@@ -16,15 +18,11 @@ from atlas.label_types import (
     ToEmbed,
     Wanted,
 )
+from atlas.store import facets, lists
 from atlas.store.evidence import Evidence, Key
+from atlas.store.lists import CHANCE, FIRINGS, first
 from atlas.types import Context, Interval
 
-CHANCE = 0.65
-"""Balanced accuracy below which a label says little; guessing gives 0.5."""
-SUPPORT = 0.5
-"""Support below which a rule speaks of the minority of the examples."""
-FIRINGS = 20
-"""Firings below which there is too little to explain and to judge by."""
 WEIGHTS: Mapping[ReviewReason, float] = {
     "disputed": 2.0,
     "failed": 1.0,
@@ -34,6 +32,17 @@ WEIGHTS: Mapping[ReviewReason, float] = {
     "unscored": 0.25,
 }
 """What each reason for a review weighs."""
+_CALLS: Mapping[ReviewReason, int] = {
+    "disagree": lists.DISAGREE,
+    "weak_label": lists.WEAK,
+    "contradicted": lists.CONTRADICTED,
+    "failed": lists.FAILED,
+    "unscored": lists.UNSCORED,
+}
+_URGENCY = np.array(
+    [sum(WEIGHTS[name] for name, bit in _CALLS.items() if calls & bit) for calls in range(32)]
+)
+"""What the machine's reasons weigh together, by the bits of `calls`."""
 _JUDGED = """
 SELECT method, model, prompt, scorer, judgements FROM label_score
 WHERE sae = $sae AND feature = $feature ORDER BY method, model, prompt, scorer
@@ -46,25 +55,7 @@ _PLACES = """
 SELECT doc, start, min(ctx) AS ctx FROM context
 WHERE run = $run AND doc IN (SELECT unnest($docs)) GROUP BY doc, start
 """
-_METHODS = """
-WITH methods AS (SELECT scorer, count(DISTINCT (method, model, prompt)) AS ways
-                 FROM label_score GROUP BY scorer),
-shared AS (SELECT sae, feature, scorer FROM label_score JOIN methods USING (scorer)
-           GROUP BY sae, feature, scorer, ways HAVING count(*) = ways),
-failed AS (SELECT DISTINCT sae, feature, method, model, prompt, step FROM label_failure)
-SELECT s.method, s.model, s.prompt, s.scorer, count(*) AS features, avg(s.score) AS mean,
-  stddev_samp(s.score) AS spread, count(c.feature) AS common,
-  avg(s.score) FILTER (c.feature IS NOT NULL) AS common_mean,
-  (SELECT count(*) FROM label l WHERE l.side = 'title' AND l.method = s.method
-     AND l.model IS NOT DISTINCT FROM s.model AND l.prompt IS NOT DISTINCT FROM s.prompt)
-    AS labelled,
-  (SELECT count(DISTINCT (f.sae, f.feature)) FROM failed f WHERE f.method = s.method
-     AND f.model IS NOT DISTINCT FROM s.model AND f.prompt IS NOT DISTINCT FROM s.prompt
-     AND f.step IN ('explain', s.scorer)) AS failures
-FROM label_score s LEFT JOIN shared c USING (sae, feature, scorer)
-GROUP BY s.method, s.model, s.prompt, s.scorer
-ORDER BY s.scorer, mean DESC, s.method, s.model, s.prompt
-"""
+_METHODS = "SELECT * FROM label_method ORDER BY scorer, mean DESC, method, model, prompt"
 # Without a text yet, or with another one than was embedded: publishing drops the latter.
 _TO_EMBED = """
 SELECT t.sae, t.feature, t.text FROM label_text t
@@ -103,40 +94,6 @@ WHERE f.firings >= $firings AND ($saes IS NULL OR f.sae IN (SELECT unnest($saes:
   AND NOT EXISTS (SELECT 1 FROM done d WHERE d.sae = f.sae AND d.feature = f.feature)
 ORDER BY x.feature IS NOT NULL, worth DESC, f.sae, f.feature
 """
-_REVIEW = """
-WITH disputed AS (
-  SELECT unnest($disputed_saes::SMALLINT[]) AS sae, unnest($disputed::INTEGER[]) AS feature),
-judged AS (
-  SELECT f.sae, f.feature,
-    f.disagree AS disagree,
-    coalesce(t.score < $chance, t.method = 'tokens' AND t.support < $support, false) AS weak_label,
-    EXISTS (SELECT 1 FROM label l WHERE l.sae = f.sae AND l.feature = f.feature
-              AND l.side = 'fetches' AND l.support_high < $support) AS contradicted,
-    EXISTS (SELECT 1 FROM disputed d WHERE d.sae = f.sae AND d.feature = f.feature) AS disputed,
-    EXISTS (SELECT 1 FROM label_failure x WHERE x.sae = f.sae AND x.feature = f.feature) AS failed,
-    coalesce(t.method = 'llm' AND t.score IS NULL, false) AS unscored,
-    f.firings
-  FROM feature f LEFT JOIN title t USING (sae, feature)
-  WHERE f.firings >= $firings AND ($only IS NULL OR f.sae = $only)
-),
-weighed AS (
-  SELECT *, $weight['disagree'] * disagree::INTEGER + $weight['weak_label'] * weak_label::INTEGER
-    + $weight['contradicted'] * contradicted::INTEGER + $weight['disputed'] * disputed::INTEGER
-    + $weight['failed'] * failed::INTEGER + $weight['unscored'] * unscored::INTEGER AS urgency
-  FROM judged
-)
-SELECT * FROM weighed
-WHERE urgency > 0
-  AND ($reason IS NULL OR CASE $reason WHEN 'disagree' THEN disagree
-    WHEN 'weak_label' THEN weak_label WHEN 'contradicted' THEN contradicted
-    WHEN 'disputed' THEN disputed WHEN 'failed' THEN failed ELSE unscored END)
-  AND NOT EXISTS (SELECT 1 FROM (SELECT unnest($seen_saes::SMALLINT[]) AS sae,
-                                   unnest($seen::INTEGER[]) AS feature) s
-                  WHERE s.sae = weighed.sae AND s.feature = weighed.feature)
-ORDER BY urgency DESC, firings DESC, sae, feature
-LIMIT $limit
-"""
-
 _NEARBY = """
 SELECT DISTINCT e.ctx, unnest(e.act_pos) AS pos
 FROM example e JOIN (
@@ -263,25 +220,33 @@ def review(
     """
     if reason is not None and reason not in WEIGHTS:
         raise QueryError(f"no reason {reason!r} for a review", f"reasons: {', '.join(WEIGHTS)}")
-    gone, contested = _keys(evidence, seen), _keys(evidence, disputed)
-    found = evidence.query(
-        _REVIEW,
-        only=None if sae is None else evidence.sae(sae).number,
-        reason=reason,
-        limit=limit,
-        chance=CHANCE,
-        support=SUPPORT,
-        firings=FIRINGS,
-        seen_saes=[number for number, _ in gone],
-        seen=[feature for _, feature in gone],
-        disputed_saes=[number for number, _ in contested],
-        disputed=[feature for _, feature in contested],
-        weight=dict(WEIGHTS),
-    )
-    cards = evidence.rows_of((row["sae"], row["feature"]) for row in found)
+    held, calls = evidence.lists, evidence.lists.column("calls")
+    gone, contested = (facets.rows_of(evidence, names) for names in (seen, disputed))
+    contested = contested[held.column("firings")[contested] >= FIRINGS]
+    urgency = _URGENCY[calls]
+    urgency[contested] += WEIGHTS["disputed"]
+    waits = urgency > 0
+    if reason is not None:
+        waits = (calls & _CALLS.get(reason, 0)) > 0
+        waits[contested] |= reason == "disputed"
+    if sae is not None:
+        waits &= held.column("place") == evidence.saes.index(evidence.sae(sae))
+    waits[gone] = False
+    rows = np.flatnonzero(waits)
+    # Of equal urgency first what fires more: urgencies are quarters, so that both fit one number.
+    order = urgency[rows] * 2.0**40 + held.column("firings")[rows]
+    shown = rows[first(-order, limit)]
+    keys = zip(*(part.tolist() for part in held.keys(shown)), strict=True)
     return tuple(
-        ReviewItem(card, tuple(name for name in WEIGHTS if row[name]), row["urgency"])
-        for card, row in zip(cards, found, strict=True)
+        ReviewItem(card, _reasons(int(calls[row]), row in contested), float(urgency[row]))
+        for card, row in zip(evidence.rows_of(keys), shown, strict=True)
+    )
+
+
+def _reasons(calls: int, is_disputed: bool) -> tuple[ReviewReason, ...]:
+    bits = {**_CALLS, "disputed": 0}
+    return tuple(
+        name for name in WEIGHTS if calls & bits[name] or (is_disputed and name == "disputed")
     )
 
 

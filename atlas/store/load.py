@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import duckdb
 
-from atlas.bundle import STUDIED, TABLES, Bundle
+from atlas.bundle import OF_RUN, STUDIED, TABLES, Bundle
 from atlas.errors import AtlasError, BundleError
 from atlas.store import check
 
@@ -35,8 +35,7 @@ _OF_STUDY = tuple(table for table, columns in STUDIED.items() if "sae" not in co
 _OF_RUN = {
     "run": "id",
     "context": "run",
-    "joint_evaluation": "run",
-    **dict.fromkeys(_OF_STUDY, "run"),
+    **dict.fromkeys((*OF_RUN, *_OF_STUDY), "run"),
 }
 _FORGET_SAE = (
     "DELETE FROM {table} WHERE sae IN (SELECT s.sae FROM sae s"
@@ -51,7 +50,7 @@ _FORGET = {
     WHERE old.sae = new.number AND old.feature = new.feature AND old.model = new.model
     """
 }
-_PLAIN = ("model", "vocab", "head", "joint_evaluation")
+_PLAIN = ("model", "vocab", "head", *OF_RUN)
 _WITH_CONTEXT = tuple(table for table, schema in TABLES.items() if "ctx" in schema.names)
 # Refused content, as against a full disk or a lack of memory.
 _UNFIT = (
@@ -383,7 +382,8 @@ def sweep(con: duckdb.DuckDBPyConnection) -> None:
         f"SELECT run FROM {table}" for table in ("sae", "context", "bundle", *STUDIED)
     )
     con.execute(f"DELETE FROM run WHERE id NOT IN ({runs})")
-    con.execute("DELETE FROM joint_evaluation WHERE run NOT IN (SELECT id FROM run)")
+    for table in OF_RUN:
+        con.execute(f"DELETE FROM {table} WHERE run NOT IN (SELECT id FROM run)")
 
 
 assert set(_ORDER) | set(_OF_MODEL) | set(_OF_RUN) | {"sae"} == set(TABLES)

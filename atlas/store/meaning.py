@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from atlas.errors import NotFound
 from atlas.store.evidence import Evidence
-from atlas.store.search import Matches
+from atlas.store.search import Matches, ordered
 
 NEAREST = 100
 """Features that a search takes for their meaning: every label has some distance."""
@@ -35,8 +35,8 @@ class Wanted:
 class Vectors(NamedTuple):
     """The embedded labels of one model."""
 
+    row: npt.NDArray[np.int64]  # [label], of the lists
     sae: npt.NDArray[np.int64]  # [label]
-    feature: npt.NDArray[np.int64]  # [label]
     vector: npt.NDArray[np.float32]  # [label, dim], each of length 1
 
 
@@ -59,29 +59,24 @@ def nearest(evidence: Evidence, wanted: Wanted, saes: Collection[int]) -> Matche
     last = min(NEAREST, len(cosine)) - 1
     best = np.argpartition(-cosine, last)[:NEAREST] if last >= 0 else np.arange(0)
     at = chosen[best]
-    return Matches(held.sae[at], held.feature[at], cosine[best].astype(np.float64))
+    return ordered(held.row[at], cosine[best].astype(np.float64))
 
 
 def fuse(words: Matches, meaning: Matches) -> Matches:
     """Two searches as one: each match scores 1 / (60 + its rank), added up (ranks from 1)."""
-    keys = np.concatenate([_keys(words), _keys(meaning)])
+    rows = np.concatenate([words.row, meaning.row])
     scores = np.concatenate([_by_rank(words), _by_rank(meaning)])
-    unique, place = np.unique(keys, return_inverse=True)
+    unique, place = np.unique(rows, return_inverse=True)
     total = np.zeros(len(unique))
     np.add.at(total, place, scores)
-    return Matches(unique >> 32, unique & 0xFFFFFFFF, total)
+    return Matches(unique, total)
 
 
 def _by_rank(matches: Matches) -> npt.NDArray[np.float64]:
-    order = np.lexsort((_keys(matches), -matches.score))
+    order = np.argsort(-matches.score, kind="stable")
     scores = np.empty(len(order))
     scores[order] = 1.0 / (_DAMPING + 1 + np.arange(len(order)))
     return scores
-
-
-def _keys(matches: Matches) -> npt.NDArray[np.int64]:
-    keys: npt.NDArray[np.int64] = (matches.sae << 32) | matches.feature
-    return keys
 
 
 def _read(evidence: Evidence, model: str) -> Vectors:
@@ -93,7 +88,10 @@ def _read(evidence: Evidence, model: str) -> Vectors:
         ]
         known = f"there are vectors of {', '.join(sorted(there))}" if there else "run `atlas embed`"
         raise NotFound(f"no label is embedded by {model}", known)
-    columns = [np.concatenate([batch.column(n).to_numpy() for batch in batches]) for n in (0, 1)]
+    sae, feature = (
+        np.concatenate([batch.column(n).to_numpy() for batch in batches]).astype(np.int64)
+        for n in (0, 1)
+    )
     vectors = [batch.column(2).flatten().to_numpy() for batch in batches]
     matrix = np.concatenate(vectors).astype(np.float32, copy=False).reshape(rows, -1)
-    return Vectors(columns[0].astype(np.int64), columns[1].astype(np.int64), matrix)
+    return Vectors(evidence.lists.rows(sae, feature), sae, matrix)

@@ -2,34 +2,27 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from atlas.errors import NotFound, QueryError
 from atlas.store import cursor, rows
 from atlas.store.evidence import Evidence
 from atlas.store.find import MAX_LIMIT, chosen_saes
+from atlas.store.lists import first
 from atlas.store.words import escape, unescape
 from atlas.types import PairHit, PairPage, PairQuery
 
 _MATCH = """
-WITH hit AS (
-  SELECT p.sae, p.feature, count(*) AS matches, min(p.rank) AS rank FROM pair p
-  WHERE p.sae IN (SELECT unnest($numbers::SMALLINT[]))
-    AND ($any_dst OR p.token IN (SELECT unnest($dst::INTEGER[])))
-    AND ($any_src OR p.src_token IN (SELECT unnest($src::INTEGER[])))
-    AND ($low IS NULL OR p.distance >= $low) AND ($high IS NULL OR p.distance <= $high)
-    AND ($head IS NULL OR p.head = $head)
-  GROUP BY p.sae, p.feature
-), match AS (
-  SELECT h.*, f.place, f.kept, -h.matches::DOUBLE AS value
-  FROM hit h JOIN listed f USING (sae, feature)
-  WHERE $family IS NULL OR f.family = $family
-)
-"""
-_PAGE = """
-SELECT * FROM match
-WHERE $last IS NULL OR value > $last OR (value = $last AND (place, feature) > ($place, $feature))
-ORDER BY value, place, feature LIMIT $limit + 1
+SELECT p.sae, p.feature, count(*) AS matches, min(p.rank) AS rank FROM pair p
+WHERE ($every OR p.sae IN (SELECT unnest($numbers::SMALLINT[])))
+  AND ($any_dst OR p.token IN (SELECT unnest($dst::INTEGER[])))
+  AND ($any_src OR p.src_token IN (SELECT unnest($src::INTEGER[])))
+  AND ($low IS NULL OR p.distance >= $low) AND ($high IS NULL OR p.distance <= $high)
+  AND ($head IS NULL OR p.head = $head)
+GROUP BY p.sae, p.feature
 """
 
 
@@ -54,6 +47,7 @@ def find_pairs(evidence: Evidence, query: PairQuery) -> PairPage:
     models = {evidence.numbered(number).id.model for number in places}
     dst, src = (_ids(evidence, text, models) for text in (query.dst, query.src))
     values: dict[str, Any] = {
+        "every": len(places) == len(evidence.saes),
         "numbers": list(places),
         "any_dst": dst.any,
         "dst": dst.ids,
@@ -62,19 +56,50 @@ def find_pairs(evidence: Evidence, query: PairQuery) -> PairPage:
         "low": query.distance_min,
         "high": query.distance_max,
         "head": query.head,
-        "family": query.family,
     }
     mark = cursor.read(query, evidence.snapshot.name)
-    last, place, feature = mark or (None, None, None)
-    found = evidence.query(
-        _MATCH + _PAGE, **values, last=last, place=place, feature=feature, limit=query.limit
-    )
-    (total,) = evidence.query(_MATCH + "SELECT count(*) AS total FROM match", **values)
-    shown, after = found[: query.limit], ""
-    if len(found) > query.limit:
-        end = cursor.Mark(*(shown[-1][name] for name in ("value", "place", "feature")))
+    hits = _of_family(evidence, _grouped(evidence, values), query.family)
+    page = hits.behind(mark, query.limit + 1)
+    shown, after = page.part(slice(query.limit)), ""
+    if len(page.row) > query.limit:
+        end = cursor.Mark(-float(shown.matches[-1]), int(shown.row[-1]))
         after = cursor.write(end, query, evidence.snapshot.name)
-    return PairPage(_hits(evidence, shown), total["total"], after, evidence.snapshot.name)
+    return PairPage(_hits(evidence, shown), len(hits.row), after, evidence.snapshot.name)
+
+
+class _Hits(NamedTuple):
+    """Features with the pair, by ascending row of the lists."""
+
+    row: npt.NDArray[np.int64]  # [hit]
+    matches: npt.NDArray[np.int64]  # [hit], top examples with the pair
+    rank: npt.NDArray[np.int64]  # [hit], of the strongest of them
+
+    def part(self, at: Any) -> "_Hits":
+        """Some of the hits."""
+        return _Hits(*(column[at] for column in self))
+
+    def behind(self, mark: cursor.Mark | None, count: int) -> "_Hits":
+        """The `count` hits behind a mark, those with most matches first."""
+        value = -self.matches.astype(np.float64)
+        if mark is not None:
+            rest = (value > mark.value) | ((value == mark.value) & (self.row > mark.row))
+            return self.part(rest).behind(None, count)
+        return self.part(first(value, count))
+
+
+def _grouped(evidence: Evidence, values: dict[str, Any]) -> _Hits:
+    found = evidence.arrow(_MATCH, **values)
+    sae, feature, matches, rank = (column.to_numpy() for column in found.columns)
+    rows = evidence.lists.rows(sae.astype(np.int64), feature.astype(np.int64))
+    return _Hits(rows, matches, rank.astype(np.int64)).part(np.argsort(rows))
+
+
+def _of_family(evidence: Evidence, hits: _Hits, family: str | None) -> _Hits:
+    if family is None:
+        return hits
+    names = evidence.lists.families
+    number = names.index(family) if family in names else len(names)
+    return hits.part(evidence.lists.column("family")[hits.row] == number)
 
 
 def _check(query: PairQuery) -> None:
@@ -103,13 +128,16 @@ def _ids(evidence: Evidence, text: str | None, models: set[str]) -> _Ids:
     return _Ids(any=False, ids=ids)
 
 
-def _hits(evidence: Evidence, found: list[dict[str, Any]]) -> tuple[PairHit, ...]:
-    keys = [(row["sae"], row["feature"]) for row in found]
-    bests = evidence.top_examples({key: row["rank"] for key, row in zip(keys, found, strict=True)})
-    hits = []
-    for key, row, card in zip(keys, found, evidence.rows_of(keys), strict=True):
+def _hits(evidence: Evidence, hits: _Hits) -> tuple[PairHit, ...]:
+    saes, features = (part.tolist() for part in evidence.lists.keys(hits.row))
+    keys = list(zip(saes, features, strict=True))
+    bests = evidence.top_examples(dict(zip(keys, hits.rank.tolist(), strict=True)))
+    kept = evidence.lists.column("kept")[hits.row].tolist()
+    found = []
+    cards = evidence.rows_of(keys)
+    for key, card, matches, of in zip(keys, cards, hits.matches.tolist(), kept, strict=True):
         best = bests[key]
         vocab = evidence.vocab(card.id.sae.model)
         example = rows.example(best, card.id, best["bias"], vocab)
-        hits.append(PairHit(card, example, row["matches"], row["kept"]))
-    return tuple(hits)
+        found.append(PairHit(card, example, matches, of))
+    return tuple(found)

@@ -15,7 +15,7 @@ import duckdb
 
 from atlas.bundle import WEIGHTS, Bundle, open_bundle, sync_and_rename
 from atlas.errors import BundleError, StoreError
-from atlas.store import derive, disk, load, schema, search, snapshots, texts
+from atlas.store import bests, derive, disk, lists, load, schema, search, snapshots, texts
 from atlas.types import Snapshot
 
 KEEP = 3
@@ -210,6 +210,8 @@ def _fill(
         progress("building the search index")
         search.build(con, draft / snapshots.SEARCH)
         texts.build(con, draft / texts.FOLDER)
+        lists.build(con, draft / lists.FOLDER)
+        bests.build(con, draft / bests.FOLDER)
     finally:
         with suppress(duckdb.Error):  # closing a database that a full disk made unusable
             con.close()

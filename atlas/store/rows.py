@@ -1,11 +1,12 @@
 """Database rows to the types that leave the store; columns carry the names of the fields."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
 from atlas.ids import FeatureId, SaeId
+from atlas.record import LogLine, Record, TrainingPoint
 from atlas.store.vocab import Vocab
 from atlas.types import (
     Evaluation,
@@ -38,6 +39,14 @@ def run(row: Row, joint: Row | None) -> Run:
     for column in ("config", "versions", "counts"):
         values[column] = json.loads(values[column])
     return Run(**values | {"created_at": values["created_at"].replace(tzinfo=UTC)})
+
+
+def record(curve: Iterable[Row], log: Iterable[Row]) -> Record:
+    """Rows of `training_curve` and `run_log` of one run, without its name and their rank."""
+    return Record(
+        tuple(TrainingPoint(**row) for row in curve),
+        tuple(LogLine(**{**row, "began_at": row["began_at"].replace(tzinfo=UTC)}) for row in log),
+    )
 
 
 def sae(row: Row) -> Sae:
@@ -82,25 +91,31 @@ def _losses(row: Row) -> dict[str, Any]:
     return {**{name: row[name] for name in same}, **costs, "tokens": row["eval_tokens"]}
 
 
-def feature_row(row: Row, sae_id: SaeId) -> FeatureRow:
-    """A row of table `feature` joined with its title."""
+def feature_row(
+    row: Row, sae_id: SaeId, families: Sequence[str], methods: Sequence[str]
+) -> FeatureRow:
+    """What the lists know of a feature; families, methods and heads are numbers, -1 for none."""
     return FeatureRow(
         id=FeatureId(sae_id, row["feature"]),
         title=row["title"],
-        title_method=row["title_method"],
-        title_support=row["title_support"],
+        title_method=_named(methods, row["method"]),
+        title_support=row["support"],
         density=row["density"],
         firings=row["firings"],
         max_act=row["max_act"],
         mean_act=row["mean_act"],
         weight_head=row["weight_head"],
         weight_share=row["weight_share"],
-        dfa_head=row["dfa_head"],
+        dfa_head=row["dfa_head"] if row["dfa_head"] >= 0 else None,
         dfa_share=row["dfa_share"],
-        disagree=row["disagree"],
-        family=row["family"],
-        title_score=row["title_score"],
+        disagree=row["disagree"] == 1,
+        family=_named(families, row["family"]),
+        title_score=row["score"],
     )
+
+
+def _named(names: Sequence[str], number: int) -> str | None:
+    return names[number] if number >= 0 else None
 
 
 def feature(

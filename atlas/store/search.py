@@ -6,10 +6,10 @@ tokens a feature fires on are also indexed whole, spaces and line breaks include
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -17,36 +17,35 @@ import numpy.typing as npt
 import tantivy
 
 from atlas.errors import StoreError
-from atlas.store import vocab
+from atlas.store import common, vocab
+from atlas.store.common import Common, Scores
+from atlas.store.documents import COLUMN, FIELDS, documents
 from atlas.store.words import Clause, escape
 
 LOCK = ".tantivy-meta.lock"
 _WRITER_LOCK = ".tantivy-writer.lock"
-# Kinds of text with their weight in the score, in the order reasons are given.
-FIELDS = {"title": 4.0, "label": 2.0, "fires on": 1.5, "promotes": 1.0, "example": 0.5}
-_COLUMN = {name: name.replace(" ", "_") for name in FIELDS}
 _AS_WRITTEN = 0.5
 """What a match of the very word adds to one of its stem."""
 _WORD = re.compile(r"[^\W_]+")
-_WINDOW = 8
-"""Tokens on either side of an example's position that are indexed."""
-_WINDOWS = 3
-"""Examples per feature whose text is indexed."""
 _EXCERPT = 60
 _REASONS = 3
 
 
 class Matches(NamedTuple):
-    """Features that match, in no order."""
+    """Features that match, by ascending row of the lists."""
 
-    sae: npt.NDArray[np.int64]  # [match]
-    feature: npt.NDArray[np.int64]  # [match]
+    row: npt.NDArray[np.int64]  # [match]
     score: npt.NDArray[np.float64]  # [match], BM25 or a cosine
 
-    def by_key(self) -> dict[tuple[int, int], float]:
-        """Scores by (SAE number, feature)."""
-        keys = zip(self.sae.tolist(), self.feature.tolist(), strict=True)
-        return dict(zip(keys, self.score.tolist(), strict=True))
+    def by_row(self) -> dict[int, float]:
+        """Scores by row."""
+        return dict(zip(self.row.tolist(), self.score.tolist(), strict=True))
+
+
+def ordered(row: npt.NDArray[np.int64], score: npt.NDArray[np.float64]) -> Matches:
+    """Matches from rows in any order, none twice."""
+    order = np.argsort(row)
+    return Matches(row[order], score[order])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +65,11 @@ def _analyzer(*, stem: bool) -> tantivy.TextAnalyzer:
 
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
-    builder.add_unsigned_field("key", stored=True, indexed=True, fast=True)
-    for column in _COLUMN.values():
+    builder.add_unsigned_field("row", stored=True, indexed=True, fast=True)
+    for column in COLUMN.values():
         builder.add_text_field(column, stored=True, tokenizer_name="stem")
         builder.add_text_field(f"{column}_word", tokenizer_name="word")
-    builder.add_text_field("token", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("token", tokenizer_name="raw", index_option="freq")
     return builder.build()
 
 
@@ -87,7 +86,7 @@ def build(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
         index.register_tokenizer("stem", _analyzer(stem=True))
         index.register_tokenizer("word", _analyzer(stem=False))
         writer = index.writer(heap_size=256_000_000, num_threads=min(4, os.cpu_count() or 1))
-        for document in _documents(con):
+        for document in documents(con):
             writer.add_document(tantivy.Document.from_dict(document, schema))
         writer.commit()
         writer.wait_merging_threads()
@@ -95,73 +94,45 @@ def build(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
         raise OSError(f"the search index cannot be written: {error}") from error
     (folder / _WRITER_LOCK).unlink(missing_ok=True)
     (folder / LOCK).touch()
+    ((size,),) = con.execute("SELECT coalesce(sum(d_sae), 0)::BIGINT FROM sae").fetchall()
+    keep_common(folder, int(size), max(common.FEW, int(common.SHARE * size)))
 
 
-def _documents(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, Any]]:
-    saes = con.execute("SELECT sae, model FROM sae ORDER BY model, sae").fetchall()
-    words = vocab.of("", ())
-    for sae, model in saes:
-        if words.model != model:
-            words = vocab.of(model, con.execute(_VOCAB, {"model": model}).fetchall())
-            plain = words.readable()
-        yield from _documents_of(con, sae, words, plain)
+def keep_common(folder: Path, size: int, least: int) -> None:
+    """Write down the scores of words that at least `least` of `size` features have."""
+    index = Index(folder, new=True)
+    words = index.frequent(least, common.MOST)
+    common.build(folder, words, size, lambda word: index.match([Clause("word", word)]))
 
 
-def _documents_of(
-    con: duckdb.DuckDBPyConnection, sae: int, words: vocab.Vocab, plain: vocab.Vocab
-) -> Iterator[dict[str, Any]]:
-    titles = dict(con.execute(_LABELS, {"sae": sae, "title": True}).fetchall())
-    labels = dict(con.execute(_LABELS, {"sae": sae, "title": False}).fetchall())
-    tokens = dict(con.execute(_TOKENS, {"sae": sae}).fetchall())
-    windows = dict(
-        con.execute(_TEXTS, {"sae": sae, "around": _WINDOW, "many": _WINDOWS}).fetchall()
-    )
-    for feature, promoted in con.execute(_LIVE, {"sae": sae}).fetchall():
-        fires_on = tokens.get(feature, ())
-        texts: dict[str, list[str]] = {
-            "title": titles.get(feature, []),
-            "label": labels.get(feature, []),
-            "fires on": list(plain.decode(fires_on)),
-            "promotes": list(plain.decode(promoted or ())),
-            "example": ["".join(plain.decode(ids)) for ids in windows.get(feature, ())],
-        }
-        document: dict[str, Any] = {
-            "key": sae << 32 | feature,
-            "token": list(words.decode(fires_on)),
-        }
-        for name, values in texts.items():
-            document[_COLUMN[name]] = document[f"{_COLUMN[name]}_word"] = values
-        yield document
+def _any(queries: Iterable[tantivy.Query]) -> tantivy.Query:
+    """What meets at least one of some queries."""
+    return tantivy.Query.boolean_query([(tantivy.Occur.Should, one) for one in queries])
 
 
-_VOCAB = "SELECT token, text FROM vocab WHERE model = $model"
-_LIVE = "SELECT feature, top_tokens FROM feature WHERE sae = $sae AND firings > 0 ORDER BY feature"
-_LABELS = (
-    "SELECT feature, list(text ORDER BY side, method, text) FROM label"
-    " WHERE sae = $sae AND (side = 'title') = $title GROUP BY feature"
-)
-_TOKENS = (
-    "SELECT feature, list(DISTINCT token ORDER BY token) FROM example"
-    " WHERE sae = $sae AND kind = 'top' GROUP BY feature"
-)
-_TEXTS = """
-SELECT e.feature, list(c.tokens[greatest(e.pos + 1 - $around, 1) : e.pos + 1 + $around]
-                       ORDER BY e.rank)
-FROM example e JOIN context c USING (ctx)
-WHERE e.sae = $sae AND e.kind = 'top' AND e.rank < $many GROUP BY e.feature
-"""
+def _where(found: Matches, columns: Sequence[Scores]) -> Matches:
+    """The matches that common words have too, with the scores added up."""
+    for column in columns:
+        more = column[found.row]
+        found = Matches(found.row[more > 0], (found.score + more)[more > 0])
+    return found
 
 
 class Index:
     """The opened search index of one snapshot; safe to ask from many threads."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the index in `folder`. Raises StoreError when it is damaged."""
+    def __init__(self, folder: Path, *, new: bool = False) -> None:
+        """Open the index in `folder`; a `new` one has no scores of common words yet.
+
+        Raises:
+            StoreError: it is damaged.
+        """
         self._stem, self._word = _analyzer(stem=True), _analyzer(stem=False)
         self._schema = _schema()
         try:
             index = tantivy.Index.open(str(folder))
-        except ValueError as error:
+            self._common = None if new else Common(folder)
+        except (OSError, ValueError) as error:
             raise StoreError(
                 f"the search index {folder} cannot be opened: {error}",
                 "remove this snapshot and publish the bundles again",
@@ -172,33 +143,59 @@ class Index:
 
     def match(self, clauses: Sequence[Clause]) -> Matches:
         """All live features that meet every clause, with their BM25 score."""
+        known = [(clause, self._known(clause)) for clause in clauses]
+        columns = [scores for _, scores in known if scores is not None]
+        others = [clause for clause, scores in known if scores is None]
+        if others or not columns:
+            return _where(self._asked(others), columns)
+        rows = np.flatnonzero(np.all(columns, axis=0))
+        return Matches(rows, np.sum([column[rows] for column in columns], axis=0, dtype=np.float64))
+
+    def _known(self, clause: Clause) -> Scores | None:
+        """Scores of every feature for a single common word."""
+        if self._common is None or clause.how != "word":
+            return None
+        forms: list[str] = self._word.analyze(clause.text)
+        return self._common.scores(forms[0]) if len(forms) == 1 else None
+
+    def _asked(self, clauses: Sequence[Clause]) -> Matches:
         parts = [(tantivy.Occur.Must, self._query(clause)) for clause in clauses]
         found = self._searcher.search(
             tantivy.Query.boolean_query(parts), limit=max(1, self._searcher.num_docs), count=False
         ).hits
-        addresses = [address for _, address in found]
-        keys = np.array(self._searcher.fast_field_values("key", addresses), dtype=np.int64)
+        rows = self._searcher.fast_field_values("row", [address for _, address in found])
         scores = np.array([score for score, _ in found], dtype=np.float64)
-        return Matches(keys >> 32, keys & 0xFFFFFFFF, scores)
+        return ordered(np.array(rows, dtype=np.int64), scores)
+
+    def frequent(self, least: int, most: int) -> tuple[str, ...]:
+        """Up to `most` words that at least `least` features have in one kind of text."""
+        counts: dict[str, int] = {}
+        for column in COLUMN.values():
+            for word, count in self._searcher.terms_with_prefix(f"{column}_word", "", limit=most):
+                counts[word] = max(count, counts.get(word, 0))
+        by_count = sorted(counts, key=lambda word: (-counts[word], word))
+        return tuple(word for word in by_count[:most] if counts[word] >= least)
 
     def reasons(
-        self, features: Sequence[tuple[int, int]], clauses: Sequence[Clause]
+        self, rows: Sequence[int], clauses: Sequence[Clause]
     ) -> tuple[tuple[str, ...], ...]:
-        """For each (SAE number, feature): where the clauses match, the match in «»."""
+        """For each row of the lists: where the clauses match, the match in «»."""
         patterns = [self._pattern(clause) for clause in clauses]
-        return tuple(self._reasons(sae << 32 | feature, patterns) for sae, feature in features)
+        return tuple(self._reasons(row, patterns) for row in rows)
 
     def _query(self, clause: Clause) -> tantivy.Query:
         if clause.how == "token":
-            forms = list(vocab.spellings(clause.text))
-            return tantivy.Query.term_set_query(self._schema, "token", forms)
+            return _any(
+                tantivy.Query.term_query(self._schema, "token", form, index_option="freq")
+                for form in vocab.spellings(clause.text)
+            )
         pattern = self._pattern(clause)
         if not pattern.forms:
             return tantivy.Query.empty_query()
         ways = []
         for name, weight in FIELDS.items():
-            ways += self._ways(_COLUMN[name], weight, pattern, clause.text)
-        return tantivy.Query.boolean_query([(tantivy.Occur.Should, way) for way in ways])
+            ways += self._ways(COLUMN[name], weight, pattern, clause.text)
+        return _any(ways)
 
     def _ways(
         self, column: str, weight: float, pattern: _Pattern, text: str
@@ -229,14 +226,14 @@ class Index:
         how = "phrase" if clause.how == "prefix" and len(forms) > 1 else clause.how
         return _Pattern(forms, how)
 
-    def _reasons(self, key: int, patterns: Sequence[_Pattern]) -> tuple[str, ...]:
-        query = tantivy.Query.term_query(self._schema, "key", key)
+    def _reasons(self, row: int, patterns: Sequence[_Pattern]) -> tuple[str, ...]:
+        query = tantivy.Query.term_query(self._schema, "row", row)
         hits = self._searcher.search(query, limit=1, count=False).hits
         if not hits:
             return ()
         document = self._searcher.doc(hits[0][1]).to_dict()
         found = []
-        for name, column in _COLUMN.items():
+        for name, column in COLUMN.items():
             for text in document.get(column, ()):
                 marked = self._marked(text, patterns, name)
                 if marked:

@@ -3,25 +3,29 @@
 Rules are formed on some examples and judged on others, which are never the same firings. What
 counts is not how often a rule holds but how much more often than for the SAE's features in
 general: most features of a previous-token layer read the previous token.
+
+All features of an SAE are labelled at once: words are numbered, and what is counted are pairs of a
+feature and a word.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.label.rules import Facts, Rule, holds
+from ingest.label.rules import Facts, Kind, Rule, holds
 from ingest.wilson import wilson
 
 WORDS = 4
 """Words that a rule may name."""
+UNCLEAR = 0.3
+"""A title that explains a smaller share of the judging examples says that it is unclear."""
 SHAPES: tuple[Rule, ...] = tuple(
     Rule(kind) for kind in ("induction", "duplicate", "previous", "self", "near", "far", "first")
 )
-SIDES = {"token": "when", "before": "when", "next": "says", "source": "fetches"}
-"""Side of a label that each kind of rule speaks of; the shapes speak of what is fetched."""
+WORD_KINDS: tuple[Kind, ...] = ("token", "before", "next", "source")
+SIDES = ("title", "when", "fetches", "says")
 PHRASES = {
     "induction": "what followed an earlier copy of the token",
     "duplicate": "an earlier copy of the token",
@@ -68,50 +72,144 @@ def label_features(
         facts: of each example.
         promoted: per feature, the words of the tokens whose logits it raises most.
     """
-    judging = facts.rows(~forming) if (~forming).any() else facts
-    base = _Base(judging)
-    labels: list[TokenLabel] = []
-    for index in np.unique(feature):
-        begin, end = np.searchsorted(feature, [index, index + 1])
-        mine, form = facts.rows(np.arange(begin, end)), forming[begin:end]
-        formed = mine.rows(form) if form.any() else mine
-        judged = mine.rows(~form)
-        labels += _labels(int(index), formed, judged, promoted[index], base)
-    return labels
+    labelled, row = np.unique(feature, return_inverse=True)
+    words, shapes = _Words(facts), {rule.kind: holds(rule, facts) for rule in SHAPES}
+    sample = _sample(row, forming, len(labelled))
+    token, frequent = _words_rules("token", words, sample)
+    before, _ = _words_rules("before", words, sample)
+    source, _ = _words_rules("source", words, sample)
+    shape = _shape_rules(shapes, sample)
+    chosen = [
+        _sides(_best([token[n], before[n]]), source[n], shape[n], frequent[n], promoted[feature])
+        for n, feature in enumerate(labelled.tolist())
+    ]
+    judging = row[~forming]
+    n = np.bincount(judging, minlength=len(labelled))
+    columns = []
+    for number, side in enumerate(SIDES):
+        texts, rules = (
+            zip(*(sides[number] for sides in chosen), strict=True) if chosen else ((), ())
+        )
+        explained = _explained(rules, words, shapes, row)[~forming]
+        held = np.bincount(judging[explained], minlength=len(labelled))
+        columns.append(_judged(labelled, side, texts, rules, held, n))
+    return [label for labels in zip(*columns, strict=True) for label in labels]
 
 
-class _Base:
-    """How often rules hold over all features of the SAE."""
+class _Words:
+    """The words of all examples as numbers, in the order of their spelling; 0 is no word."""
 
     def __init__(self, facts: Facts) -> None:
-        self.total = max(len(facts.token), 1)
-        self.counts = {name: Counter(getattr(facts, name).tolist()) for name in SIDES}
-        self.shapes = {rule.kind: float(holds(rule, facts).sum()) / self.total for rule in SHAPES}
+        columns = {kind: getattr(facts, kind).tolist() for kind in WORD_KINDS}
+        self.texts = sorted({""}.union(*columns.values()))
+        self._number = {text: number for number, text in enumerate(self.texts)}
+        self.of = {
+            kind: np.fromiter((self._number[word] for word in column), np.int64, len(column))
+            for kind, column in columns.items()
+        }
 
-    def share(self, rule: Rule) -> float:
-        if rule.kind in self.counts:
-            return sum(self.counts[rule.kind][word] for word in rule.words) / self.total
-        return self.shapes[rule.kind]
+    def numbers(self, rules: Sequence[Rule]) -> NDArray[Any]:
+        """`[rule, word]`, -1 where a rule has no further word and for words in no example."""
+        found = np.full((len(rules), max(len(rule.words) for rule in rules)), -1)
+        for row, rule in zip(found, rules, strict=True):
+            row[: len(rule.words)] = [self._number.get(word, -1) for word in rule.words]
+        return found
 
 
-def _labels(
-    feature: int, formed: Facts, judged: Facts, promoted: tuple[str, ...], base: _Base
-) -> list[TokenLabel]:
-    when = _best([_words_rule("token", formed, base), _words_rule("before", formed, base)])
-    source = _words_rule("source", formed, base)
-    shape = _best([_candidate(rule, formed, base) for rule in SHAPES])
-    fetches = _best([source, shape])
-    says = Rule("next", promoted)
-    sides = [
-        ("title", *_title(when, source, shape, formed)),
-        ("when", _phrase(when.rule), when.rule),
-        ("fetches", _fetched(fetches, source), fetches.rule),
-        ("says", "promotes " + _quoted(promoted[:WORDS]), says),
+class _Sample(NamedTuple):
+    """Which examples count for what."""
+
+    row: NDArray[Any]  # int [n], number of the feature among the labelled ones
+    forming: NDArray[Any]  # bool [n]; all examples of a feature that has no forming ones
+    usual: NDArray[Any]  # bool [n], those that tell how common a rule is among all features
+    formed: NDArray[Any]  # int [feature], forming examples
+
+
+def _sample(row: NDArray[Any], forming: NDArray[Any], features: int) -> _Sample:
+    can = np.bincount(row[forming], minlength=features) > 0
+    formed = forming | ~can[row]
+    usual = np.ones_like(forming) if forming.all() else ~forming
+    return _Sample(row, formed, usual, np.bincount(row[formed], minlength=features))
+
+
+def _words_rules(
+    kind: Kind, words: _Words, sample: _Sample
+) -> tuple[list[Candidate], list[tuple[str, ...]]]:
+    """For every feature the rule of the few words that make it most telling; its frequent words."""
+    numbers, size = words.of[kind], len(words.texts)
+    told = sample.forming & (numbers > 0)
+    keys, held = np.unique(sample.row[told] * size + numbers[told], return_counts=True)
+    order = np.lexsort((keys, -held, keys // size))  # ties by spelling
+    keys, held = keys[order], held[order]
+    place = np.arange(len(keys)) - np.searchsorted(keys // size, keys // size)
+    few = place < WORDS
+    word, count = np.zeros((2, len(sample.formed), WORDS), np.int64)
+    at = keys[few] // size, place[few]
+    word[at], count[at] = keys[few] % size, held[few]
+    total = max(int(sample.usual.sum()), 1)
+    usual = np.bincount(numbers[sample.usual], minlength=size)[word].cumsum(1) / total
+    upto, n = count.cumsum(1), sample.formed[:, None]
+    # A word more only where it was seen twice.
+    bits = np.where(count > (np.arange(WORDS) > 0), _bits(upto, n, usual, total), -np.inf)
+    best = np.c_[np.zeros(len(bits)), bits].argmax(1)
+    texts = [tuple(words.texts[one] for one in row if one) for row in word.tolist()]
+    found = [
+        Candidate(Rule(kind, row[:few]), shares[few - 1], worth[few - 1])
+        if few
+        else Candidate(Rule(kind), 0.0, 0.0)
+        for row, few, shares, worth in zip(
+            texts, best.tolist(), (upto / n).tolist(), bits.tolist(), strict=True
+        )
     ]
-    return [_judged(feature, side, text, rule, judged) for side, text, rule in sides]
+    return found, texts
 
 
-def _title(when: Candidate, source: Candidate, shape: Candidate, formed: Facts) -> tuple[str, Rule]:
+def _shape_rules(shapes: Mapping[Kind, NDArray[Any]], sample: _Sample) -> list[Candidate]:
+    """For every feature the most telling of the shapes."""
+    features, total = len(sample.formed), max(int(sample.usual.sum()), 1)
+    rows = [sample.row[sample.forming & held] for held in shapes.values()]
+    count = np.stack([np.bincount(one, minlength=features) for one in rows], axis=1)
+    usual = np.array([held[sample.usual].sum() for held in shapes.values()]) / total
+    n = sample.formed[:, None]
+    bits, share = _bits(count, n, usual, total), count / n
+    best = bits.argmax(1)
+    rows_of = np.arange(features), best
+    return [
+        Candidate(SHAPES[which], *worth)
+        for which, *worth in zip(
+            best.tolist(), share[rows_of].tolist(), bits[rows_of].tolist(), strict=True
+        )
+    ]
+
+
+def _bits(held: NDArray[Any], n: NDArray[Any], usual: NDArray[Any], total: int) -> NDArray[Any]:
+    """What rules are worth that hold in `held` of `n` examples, and of all in a share `usual`."""
+    # The lower end of the interval: two examples out of twenty say little, however rare the word.
+    sure = wilson(held, n)[0]
+    worth: NDArray[Any] = sure * np.log2((sure + 1e-9) / (usual + 1 / total))
+    return np.where(held > 0, worth, 0.0)
+
+
+def _sides(
+    when: Candidate,
+    source: Candidate,
+    shape: Candidate,
+    frequent: tuple[str, ...],
+    promoted: tuple[str, ...],
+) -> tuple[tuple[str, Rule], ...]:
+    """Text and rule of every side of one feature's label."""
+    fetches = _best([source, shape])
+    return (
+        _title(when, source, shape, frequent),
+        (_phrase(when.rule), when.rule),
+        (_fetched(fetches, source), fetches.rule),
+        ("promotes " + _quoted(promoted[:WORDS]), Rule("next", promoted)),
+    )
+
+
+def _title(
+    when: Candidate, source: Candidate, shape: Candidate, frequent: tuple[str, ...]
+) -> tuple[str, Rule]:
     """The strongest side, with a second one where that also holds for most examples."""
     if shape.rule.kind == "induction" and shape.share >= 0.5 and shape.bits >= when.bits:
         if source.share >= 0.5:
@@ -121,7 +219,7 @@ def _title(when: Candidate, source: Candidate, shape: Candidate, formed: Facts) 
     fetches = _best([source, shape])
     first, second = (when, fetches) if when.bits >= fetches.bits else (fetches, when)
     if first.share < 0.3:
-        mixed = Rule("token", tuple(_frequent(formed.token)))
+        mixed = Rule("token", frequent)
         return f"mixed: {_quoted(mixed.words)}", mixed
     if second.share >= 0.5 and second.bits >= 0.5:
         text = f"{_phrase(when.rule)}, {_phrase(fetches.rule)}"
@@ -145,44 +243,62 @@ def _quoted(words: Sequence[str]) -> str:
     return ", ".join(f"“{word}”" for word in words) if words else "nothing"
 
 
-def _words_rule(kind: str, formed: Facts, base: _Base) -> Candidate:
-    """The rule with the few words that make it most telling."""
-    values = getattr(formed, kind)
-    words: tuple[str, ...] = ()
-    best = _candidate(Rule(kind, words), formed, base)  # type: ignore[arg-type]
-    for word in _frequent(values):
-        if words and (values == word).sum() < 2:
-            break
-        words = (*words, word)
-        grown = _candidate(Rule(kind, words), formed, base)  # type: ignore[arg-type]
-        if grown.bits > best.bits:
-            best = grown
-    return best
-
-
-def _frequent(values: NDArray[Any]) -> list[str]:
-    """The few most frequent words, ties by spelling."""
-    counts = Counter(word for word in values.tolist() if word)
-    return sorted(counts, key=lambda word: (-counts[word], word))[:WORDS]
-
-
-def _candidate(rule: Rule, formed: Facts, base: _Base) -> Candidate:
-    n = len(formed.token)
-    held = int(holds(rule, formed).sum()) if rule.words or rule in SHAPES else 0
-    # The lower end of the interval: two examples out of twenty say little, however rare the word.
-    sure = float(wilson(np.array(held), n)[0])
-    usual = base.share(rule) + 1 / base.total
-    return Candidate(rule, held / n, sure * float(np.log2((sure + 1e-9) / usual)) if held else 0.0)
-
-
 def _best(candidates: Sequence[Candidate]) -> Candidate:
     return max(candidates, key=lambda one: one.bits)
 
 
-def _judged(feature: int, side: str, text: str, rule: Rule, judged: Facts) -> TokenLabel:
-    n = len(judged.token)
-    if n == 0:
-        return TokenLabel(feature, side, text, rule, None, None, None, 0)
-    held = int(holds(rule, judged).sum())
-    low, high = (float(end) for end in wilson(np.array(held), n))
-    return TokenLabel(feature, side, text, rule, held / n, low, high, n)
+def _explained(
+    rules: Sequence[Rule],
+    words: _Words,
+    shapes: Mapping[Kind, NDArray[Any]],
+    row: NDArray[Any],
+) -> NDArray[Any]:
+    """`[n]` bool: whether each example is as the rule of its feature says.
+
+    Args:
+        rules: one per feature.
+        words: of all examples.
+        shapes: kind to whether that shape holds in each example.
+        row: `[n]`, the feature of each example.
+    """
+    if any(rule.kind == "all" for rule in rules):
+        ends = [[rule.parts[end] if rule.parts else rule for rule in rules] for end in (0, -1)]
+        one, other = (_explained(end, words, shapes, row) for end in ends)
+        both: NDArray[Any] = one & other
+        return both
+    found = np.zeros(len(row), bool)
+    for kind in {rule.kind for rule in rules}:
+        mine = np.array([rule.kind == kind for rule in rules])[row]
+        if kind in shapes:
+            found[mine] = shapes[kind][mine]
+        else:
+            wanted = words.numbers([rule if rule.kind == kind else Rule(kind) for rule in rules])
+            found[mine] = (words.of[kind][mine, None] == wanted[row[mine]]).any(1)
+    return found
+
+
+def _judged(
+    features: NDArray[Any],
+    side: str,
+    texts: Sequence[str],
+    rules: Sequence[Rule],
+    held: NDArray[Any],
+    n: NDArray[Any],
+) -> list[TokenLabel]:
+    """One side of every feature's label with its support: `held` of `n` judging examples."""
+    low, high = (end.tolist() for end in wilson(held, n))
+    share = (held / np.maximum(n, 1)).tolist()
+    found = []
+    for row, (feature, known) in enumerate(zip(features.tolist(), n.tolist(), strict=True)):
+        label = TokenLabel(feature, side, texts[row], rules[row], None, None, None, known)
+        if known:
+            label = label._replace(support=share[row], low=low[row], high=high[row])
+        found.append(_hedged(label) if side == "title" else label)
+    return found
+
+
+def _hedged(title: TokenLabel) -> TokenLabel:
+    doubtful = title.support is not None and title.support < UNCLEAR
+    if doubtful and not title.text.startswith("mixed"):
+        return title._replace(text=f"unclear: {title.text}")
+    return title

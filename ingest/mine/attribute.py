@@ -103,7 +103,7 @@ def _one_context(
     top = by_source.abs().topk(count, dim=1).indices
     pre = (z[at] * w).sum(1) + bias
     kept = by_source.gather(1, top)
-    parts = dfa.abs().argmax(1).gather(1, top)
+    parts = dfa.gather(2, top[:, None].expand(-1, dfa.shape[1], -1)).abs().argmax(1)
     acts = _acts(sae, features, z) * valid.to(device)
     return Attributed(
         _numpy(acts[torch.arange(len(at), device=device), at]),

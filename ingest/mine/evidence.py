@@ -14,6 +14,7 @@ from atlas.lens.sae import Sae, head_shares
 from atlas.model import LanguageModel
 from atlas.progress import Reporter
 from ingest.corpus import Corpus
+from ingest.elsewhere import Where
 from ingest.engine import TRIES, Engine, Work, run_all
 from ingest.label.rules import Facts, normalise
 from ingest.label.tokens import TokenLabel, label_features
@@ -27,7 +28,6 @@ from ingest.mine.tables import Examples
 from ingest.mine.units import (
     Stage,
     Unit,
-    Where,
     hand_over,
     keep_wanted,
     plan,

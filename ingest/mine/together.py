@@ -10,17 +10,21 @@ Features of all layers are numbered through: layer after layer, in the order of 
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ingest.mine.fold import Kept, place_hash
 
-BLOCK = 1 << 16
-"""Pairs that are counted at once."""
+BLOCK = 1 << 14
+"""Firings of sketches that are looked at in one go."""
+PAIRS = 1 << 13
+"""Pairs that are counted in one go; what that takes fits a core's cache."""
+LOOK_UP = 3
+"""Words of bits that are compared in the time of one place looked up (measured on a CPU)."""
 SKETCH = 64
 """Firings in a feature's sketch; an estimated index is good to about 1 / sqrt(64)."""
 SHARED = 2
@@ -94,18 +98,22 @@ class _Sketches:
     def __init__(self, kept: Kept) -> None:
         place = place_hash(kept.ctx, kept.pos)
         feature = kept.feature.astype(np.int64)
-        order = np.argsort(place, kind="stable")
-        self.place, self.feature = place[order], feature[order]
-        self._cells = np.sort(_cell(feature, place))
-        counts = np.bincount(feature)
-        self.upto = np.zeros(len(counts), np.uint64)  # [feature], its sketch is whole up to here
+        self.counts = np.bincount(feature)
+        self.upto = np.zeros(len(self.counts), np.uint64)  # [feature], it is whole up to here
         np.maximum.at(self.upto, feature, place)
-        self.upto[counts < SKETCH] = np.iinfo(np.uint64).max
+        self.upto[self.counts < SKETCH] = np.iinfo(np.uint64).max
+        self._cells = np.sort(_cell(feature, place))
+        self._starts = self.counts.cumsum() - self.counts
+        order = np.argsort(place, kind="stable")  # features ascend in a sketch, and so at a place
+        self.place, self.feature = place[order], feature[order]
+        self.by_feature = np.argsort(self.feature, kind="stable")  # into the two above
 
     def sizes(self, feature: NDArray[Any], upto: NDArray[Any]) -> NDArray[Any]:
-        """How many places of each `[n]` feature lie up to a hash."""
-        begin = np.searchsorted(self._cells, _cell(feature, np.zeros(1, np.uint64)))
-        sizes: NDArray[Any] = np.searchsorted(self._cells, _cell(feature, upto), "right") - begin
+        """How many places of each `[n]` feature's sketch lie up to a hash."""
+        sizes: NDArray[Any] = self.counts[feature]
+        cut = np.flatnonzero(upto < self.upto[feature])
+        ends = np.searchsorted(self._cells, _cell(feature[cut], upto[cut]), "right")
+        sizes[cut] = ends - self._starts[feature[cut]]
         return sizes
 
 
@@ -121,51 +129,124 @@ def _promising(
 
     Two sketches are compared up to the lower of their ends, where both are whole.
     """
-    begin = np.searchsorted(b.place, a.place, "left")
-    meetings = np.searchsorted(b.place, a.place, "right") - begin
-    one = np.repeat(a.feature, meetings)
-    within = np.arange(len(one)) - np.repeat(meetings.cumsum() - meetings, meetings)
-    other = b.feature[np.repeat(begin, meetings) + within]
-    if same:
-        one, other = one[one != other], other[one != other]
-    width = len(b.upto)
-    keys, shared = np.unique(one * width + other, return_counts=True)
-    keys, shared = keys[shared >= SHARED], shared[shared >= SHARED]
-    one, other = keys // width, keys % width
+    one, other, shared = _met(a, b, same)
     upto = np.minimum(a.upto[one], b.upto[other])
     index = shared / (a.sizes(one, upto) + b.sizes(other, upto) - shared)
-    best = _best_of(one, other, index, count) | _best_of(other, one, index, count)
-    return one[best], other[best]
+    if same:  # a pair was found from its lower number: the other end sees it too
+        return _best_of(np.r_[one, other], np.r_[other, one], np.r_[index, index], count)
+    mine = _best_of(one, other, index, count)
+    theirs, ours = _best_of(other, one, index, count)
+    return np.r_[mine[0], ours], np.r_[mine[1], theirs]
+
+
+def _met(a: _Sketches, b: _Sketches, same: bool) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Pairs of a feature of each whose sketches share `SHARED` places or more, and how many.
+
+    Within one layer each pair comes once, the lower number first.
+    """
+    width, few = len(b.counts), BLOCK // SKETCH
+    found = [np.zeros((2, 0), np.int64)]
+    edges = np.searchsorted(a.feature[a.by_feature], np.arange(0, len(a.counts) + few, few))
+    for low, high in pairwise(edges):
+        rows = a.by_feature[low:high]
+        begin = rows + 1 if same else np.searchsorted(b.place, a.place[rows])
+        meetings = np.searchsorted(b.place, a.place[rows], "right") - begin
+        other = b.feature[_ranges(begin, meetings)]
+        keys = np.sort(np.repeat(a.feature[rows], meetings) * width + other)
+        first = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]][: len(keys)])
+        shared = np.diff(first, append=len(keys))
+        often = shared >= SHARED
+        found.append(np.stack([keys[first[often]], shared[often]]))
+    keys, shared = np.concatenate(found, axis=1)
+    return keys // width, keys % width, shared
+
+
+def _ranges(begin: NDArray[Any], size: NDArray[Any]) -> NDArray[Any]:
+    """`begin`, `begin` + 1, ... of each range, one range after the other."""
+    ends = size.cumsum()
+    numbers: NDArray[Any] = np.repeat(begin - ends + size, size) + np.arange(
+        ends[-1] if len(ends) else 0
+    )
+    return numbers
 
 
 def _best_of(
     one: NDArray[Any], other: NDArray[Any], index: NDArray[Any], count: int
-) -> NDArray[Any]:
-    """Which pairs are among the `count` with the highest index of their `one`."""
-    order = np.lexsort((other, -index, one))
-    starts = np.searchsorted(one[order], one[order], "left")
-    best = np.zeros(len(one), bool)
-    best[order[np.arange(len(order)) - starts < count]] = True
-    return best
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The `count` pairs with the highest index of each `one`; ties by the lower `other`.
+
+    Pair and index are packed into one number, because sorting numbers is far quicker than sorting
+    rows. An index is a ratio of numbers up to 128, so its 24 bits tell any two apart.
+    """
+    lower = np.uint64(2**24 - 1) - np.rint(index * (2**24 - 1)).astype(np.uint64)
+    keys = one.astype(np.uint64) << np.uint64(44) | lower << np.uint64(20) | other.astype(np.uint64)
+    keys.sort()
+    of = (keys >> np.uint64(44)).astype(np.int64)
+    best = np.r_[np.ones(min(count, len(of)), bool), of[count:] != of[:-count]]
+    return of[best], (keys[best] & np.uint64(2**20 - 1)).astype(np.int64)
 
 
 def count_together(fires: list[Tensor], pairs: Pairs) -> Together:
-    """Count places where both features of each pair fire: 64 places per machine word.
+    """Count places where both features of each pair fire.
+
+    The places of a pair's rarer feature are looked up one by one; where it has many, the two are
+    compared as bits, 64 places a word.
 
     Args:
         fires: for each layer in order `[place, feature]` bool.
         pairs: features numbered through.
     """
-    words = np.concatenate([_packed(one) for one in fires])  # [feature, word]
+    firings = _Firings(fires)
     both = np.empty(len(pairs.one), np.int64)
-    for at in range(0, len(both), BLOCK):
-        block = slice(at, at + BLOCK)
-        met = words[pairs.one[block]] & words[pairs.other[block]]
-        both[block] = np.bitwise_count(met).sum(1)
-    return Together(both, np.bitwise_count(words).sum(1).astype(np.int64))
+    for at in range(0, len(both), PAIRS):
+        block = slice(at, at + PAIRS)
+        both[block] = firings.common(pairs.one[block], pairs.other[block])
+    return Together(both, firings.each)
 
 
-def _packed(fires: Tensor) -> NDArray[Any]:
-    """`[place, feature]` bool as bits `[feature, word]` uint64, zeros where places end."""
-    padded = torch.nn.functional.pad(fires, (0, 0, 0, -len(fires) % 64)).T.contiguous()
-    return np.packbits(padded.cpu().numpy(), axis=1).view(np.uint64)
+class _Firings:
+    """Which features fire at some places: by feature, and as bits."""
+
+    def __init__(self, fires: list[Tensor]) -> None:
+        places, width = len(fires[0]), [part.shape[1] for part in fires]
+        keys = np.concatenate(
+            [
+                (of.cpu().numpy() + first) * places + place.cpu().numpy()
+                for (place, of), first in zip(
+                    (part.nonzero(as_tuple=True) for part in fires),
+                    np.cumsum([0, *width[:-1]]).tolist(),
+                    strict=True,
+                )
+            ]
+        )
+        keys.sort()
+        feature, place = np.divmod(keys, max(places, 1))
+        self.each = np.bincount(feature, minlength=sum(width))
+        self._starts = self.each.cumsum() - self.each
+        self._word, self._bit = place // 64, np.uint64(1) << (place % 64).astype(np.uint64)
+        self._bits = np.zeros((sum(width), -(-places // 64)), np.uint64)
+        np.bitwise_or.at(
+            self._bits.reshape(-1), feature * self._bits.shape[1] + self._word, self._bit
+        )
+
+    def common(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+        """Places where both features of each `[pair]` fire."""
+        rarer = np.where(self.each[one] <= self.each[other], one, other)
+        size = self.each[rarer]
+        both = np.empty(len(one), np.int64)
+        few = size * LOOK_UP <= self._bits.shape[1]
+        both[few] = self._looked_up(rarer[few], (one + other - rarer)[few], size[few])
+        met = self._bits[one[~few]] & self._bits[other[~few]]
+        both[~few] = np.bitwise_count(met).sum(1)
+        return both
+
+    def _looked_up(
+        self, rarer: NDArray[Any], common: NDArray[Any], size: NDArray[Any]
+    ) -> NDArray[Any]:
+        at = _ranges(self._starts[rarer], size)
+        words = np.repeat(common.astype(np.int64) * self._bits.shape[1], size) + self._word[at]
+        met = (self._bits.ravel()[words] & self._bit[at]) != 0
+        upto = np.r_[0, met.cumsum()]
+        ends = size.cumsum()
+        counts: NDArray[Any] = upto[ends] - upto[ends - size]
+        return counts

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from atlas.bundle import WEIGHTS, sha256_file, sync_and_rename
 from atlas.ids import SaeId
 from atlas.lens import sae as saes_on_disk
-from atlas.model import LanguageModel, load
+from atlas.model import LanguageModel
 from ingest import corpus as corpora
 from ingest.config import Job
 from ingest.corpus import Contexts
+from ingest.elsewhere import Where, load_model
 from ingest.mine.attribute import Places
 from ingest.mine.passes import Arrays, Mining, Wanted, attributed, counted
 from ingest.mine.together import Pairs
@@ -51,15 +52,6 @@ class Unit(NamedTuple):
     def name(self) -> str:
         """Such as `count 0-4095`: its stage and its contexts."""
         return f"{self.stage} {self.first}-{self.last - 1}"
-
-
-class Where(NamedTuple):
-    """Where another process finds everything: plain text, so that it travels."""
-
-    job: str
-    """The job as JSON."""
-    folder: str
-    """Where the bundle grows, seen by all machines alike."""
 
 
 def plan(mining: Mining, stage: Stage, scratch: Path, wanted: str = "") -> list[Unit]:
@@ -163,11 +155,6 @@ def _mining(where: Where) -> Mining:
 def _wanted(path: Path) -> Wanted:
     with np.load(path, allow_pickle=False) as arrays:
         return wanted_of(arrays)
-
-
-def load_model(job: Job, dtype: str) -> LanguageModel:
-    """The job's model in a precision."""
-    return load(job.model.name, id=job.model.id, device=job.model.device, dtype=dtype)
 
 
 def exact(job: Job, model: LanguageModel) -> LanguageModel:

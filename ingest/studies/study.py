@@ -32,7 +32,7 @@ from atlas.model import LanguageModel, fingerprint
 from atlas.types import Model, Run
 from ingest import run as runs
 from ingest.config import CorpusPart, StudyPart, make_study
-from ingest.run import Work
+from ingest.run import Work, write_record
 from ingest.studies.text import HeldOut, corpus_of, held_out
 
 Arrays = dict[str, NDArray[Any]]
@@ -276,6 +276,7 @@ def _stages(
         work.reporter.advance(1)
     config = config | {"samples": dict(found.samples), "said": list(found.said)}
     _write_run(study, name, settings, config, seconds())
+    write_record(work)
     bundle = seal(work.folder, work.run)
     shutil.rmtree(work.scratch)
     return bundle

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,23 +13,20 @@ from torch import Tensor
 from atlas.lens.sae import Sae
 from ingest.config import ResamplePart, SaePart, TrainPart
 from ingest.train import resample
+from ingest.train.descend import descend
+from ingest.train.device import Way, check, stacked_step
 from ingest.train.objectives import Objective, Pass, make_objective
 from ingest.train.params import fold
+from ingest.train.path import choose_path
+from ingest.train.reports import Figures, Measured, Reports
 from ingest.train.state import Checkpoints, State, read_checkpoint
-from ingest.train.step import LayerStep, layer_step, project_and_clip, revive, select
-from ingest.train.stream import Place, Stream
+from ingest.train.step import LayerStep, layer_step, revive, select
+from ingest.train.stream import Place, Stream, seeded
+
+__all__ = ["Figures", "Trained", "train"]
 
 CUT_STEPS = 100
 """Steps over which the running mean of the batch cut reaches back; fewer in a short training."""
-
-
-class Figures(NamedTuple):
-    """What the loop reports after a step; one value per layer."""
-
-    tokens: int
-    fvu: tuple[float, ...]
-    l0: tuple[float, ...]
-    dead: tuple[float, ...]  # share of features
 
 
 class Trained(NamedTuple):
@@ -57,30 +55,65 @@ def train(
     """Train until `part.tokens` activations were used, from the checkpoint on when there is one.
 
     Args:
-        stream: where activations come from.
+        stream: where activations come from; the SAEs are those of `stream.trained`.
         sae: sizes and objective.
         part: length, schedule and optimiser.
         checkpoint: file that is written now and then and read at the start.
         harvested: told the tokens of every forward pass of the model.
-        stepped: told the figures after every step.
+        stepped: told the figures of every step, in order; on a GPU some steps late, so that no
+            step waits for the device.
         clock: seconds, for the time between checkpoints.
-        encode_dtype: precision of the dense encoder product; firings are float32 in any case.
+        encode_dtype: precision of the dense encoder product, on a GPU of all large products;
+            weights, gradients and Adam's moments are float32 in any case.
+
+    Raises:
+        ConfigError: `part.step` is not possible for this objective or here.
+        ModelError: the sparse step disagrees with the dense one on the first batch.
     """
     steps = part.tokens // part.batch
     objective = make_objective(sae, part, steps)
+    way = _way(stream.model.device, part.step, objective, encode_dtype)
     state = _begin(stream, objective, checkpoint, harvested)
+    reports = Reports(stepped)
     with Checkpoints(checkpoint, part.checkpoint_seconds, clock) as checkpoints:
         batches = stream.batches(state.place, harvested)
+        is_checked = way.path != "sparse"
         while state.step < steps:
             state.place, z = next(batches)
-            figures = _step(state, z, objective, encode_dtype)
+            if not is_checked:
+                check(state, z, objective, way)
+                is_checked = True
+            measured, rate = _step(state, z, objective, way)
             if objective.resamples:
-                _count(state, part.resample, part.batch, objective, batches)
-            stepped(figures)
+                _count(state, part.resample, stream.trained, objective, batches)
+            reports.add(state.step * part.batch, rate, measured)
             if state.step == steps or checkpoints.is_due:
+                reports.flush()
                 assert stream.limits is not None
                 checkpoints.save(state, stream.limits)
+    reports.flush()
+    if reports.missed:
+        _tell_missed(reports.missed)
     return _finish(state, objective, part)
+
+
+def _way(device: str, asked: str, objective: Objective, dtype: torch.dtype) -> Way:
+    path = choose_path(asked, device, objective)
+    if path != "sparse":
+        return Way(path, dtype)
+    from ingest.train import kernels  # noqa: PLC0415 (needs Triton)
+
+    return Way(path, dtype, kernels)
+
+
+def _tell_missed(times: int) -> None:
+    warnings.warn(
+        f"in {times} steps of a layer too few or too many activations passed the bound that was "
+        "estimated from a part of the batch, and some that should have fired did not; "
+        "train.step = 'layered' has no such bound",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def _begin(
@@ -91,21 +124,35 @@ def _begin(
         state, stream.limits = found
         return state
     pool = stream.buffer(0, harvested)
-    generator = torch.Generator().manual_seed(objective.part.seed)
-    params, scale = objective.start(pool, generator)
+    generators = [seeded(objective.part.seed, layer) for layer in stream.trained]
+    params, scale = objective.start(pool, generators)
     stream.keep(0, pool)
     return State(params, scale, objective.betas)
 
 
 @torch.no_grad()
-def _step(state: State, z: Tensor, objective: Objective, encode_dtype: torch.dtype) -> Figures:
+def _step(state: State, z: Tensor, objective: Objective, way: Way) -> tuple[Measured, float]:
+    """One step of all layers; gives its figures and its learning rate."""
+    newest = _newest(objective, state.step)
+    if way.path == "layered":
+        measured = _layered_step(state, z, objective, way.dtype, newest)
+    else:
+        measured = stacked_step(state, z, objective, way, newest)
+    rate = descend(state, objective, way.kernels)
+    state.step += 1
+    return measured, rate
+
+
+def _layered_step(
+    state: State, z: Tensor, objective: Objective, dtype: torch.dtype, newest: float
+) -> Measured:
     x = state.scale.apply(z)
     batch = x.shape[1]
     errors, l0 = [], []
     variance = (x - x.mean(1, keepdim=True)).square().sum((1, 2)) / batch
     dead = state.since_fired > objective.part.dead_tokens
     for layer in range(len(x)):
-        done = _layer(state, layer, x[layer], objective, encode_dtype)
+        done = _layer(state, layer, x[layer], objective, dtype)
         missing = dead[layer].nonzero().squeeze(-1) if objective.aux else dead.new_empty(0)
         revive(
             state.params,
@@ -119,14 +166,20 @@ def _step(state: State, z: Tensor, objective: Objective, encode_dtype: torch.dty
         fired = done.fired > 0
         state.since_fired[layer] = (state.since_fired[layer] + batch) * ~fired
         state.firings[layer] += done.fired
-        state.cut[layer].lerp_(done.lowest, _newest(objective, state.step))
+        state.cut[layer].lerp_(done.lowest, newest)
         errors.append(done.squared_error)
         l0.append(done.l0)
-    _descend(state, objective)
-    state.step += 1
-    fvu = torch.stack(errors) / variance.clamp(min=1e-12)
-    shares = tuple(dead.float().mean(1).tolist())
-    return Figures(state.step * batch, tuple(fvu.tolist()), tuple(l0), shares)
+    error = torch.stack(errors)
+    fvu = error / variance.clamp(min=1e-12)
+    none = torch.zeros(len(x), dtype=torch.bool)
+    on_host = torch.tensor(l0)
+    return Measured(
+        fvu,
+        on_host.to(fvu.device),
+        dead.float().mean(1),
+        error / x.shape[2],
+        none.to(fvu.device),
+    )
 
 
 def _newest(objective: Objective, step: int) -> float:
@@ -155,22 +208,19 @@ def _layer(
     return done
 
 
-def _descend(state: State, objective: Objective) -> None:
-    project_and_clip(state.params, state.gradients, objective.clip)
-    for group in state.optimiser.param_groups:
-        group["lr"] = objective.rate(state.step, state.dropped)
-    state.optimiser.step()
-    state.params.w_dec.copy_(torch.nn.functional.normalize(state.params.w_dec, dim=-1))
-
-
 def _count(
-    state: State, part: ResamplePart, batch: int, objective: Objective, batches: Batches
+    state: State,
+    part: ResamplePart,
+    layers: tuple[int, ...],
+    objective: Objective,
+    batches: Batches,
 ) -> None:
     """Count firings over the window before each resampling, and resample when its step has come."""
-    state.counted += batch
+    state.counted += objective.part.batch
     into = state.step % part.every
     if into == 0 and state.resampled < part.times and state.step < objective.steps:
-        _resample(state, part, objective.part.seed, batches)
+        seeds = [seeded(objective.part.seed, layer, state.step) for layer in layers]
+        _resample(state, part, seeds, batches)
         state.resampled += 1
     if into in (0, part.every - part.window):
         state.firings.zero_()
@@ -178,13 +228,15 @@ def _count(
 
 
 @torch.no_grad()
-def _resample(state: State, part: ResamplePart, seed: int, batches: Batches) -> None:
-    """Replace the features that fired too rarely; the batches that are drawn from are used up."""
+def _resample(
+    state: State, part: ResamplePart, seeds: list[torch.Generator], batches: Batches
+) -> None:
+    """Replace the features that fired too rarely; the batches that are drawn from are used up.
+
+    The learning rate drops even where nothing is dead: no layer depends on what others need.
+    """
     dead = state.firings <= part.cutoff * state.counted
     counts = dead.sum(1).tolist()
-    if not any(counts):
-        return
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + state.step)
     params, empty = state.params, state.params.w_enc.new_empty
     draws = [resample.Draw(empty(0), empty(0, params.w_enc.shape[2])) for _ in counts]
     for place, z in itertools.islice(batches, part.batches):
@@ -192,7 +244,7 @@ def _resample(state: State, part: ResamplePart, seed: int, batches: Batches) -> 
         for layer, x in enumerate(state.scale.apply(z)):
             centred = x - params.b_dec[layer]
             loss = resample.losses(params, layer, centred)
-            draws[layer] = resample.draw(draws[layer], centred, loss, counts[layer], generator)
+            draws[layer] = resample.draw(draws[layer], centred, loss, counts[layer], seeds[layer])
     for layer, drawn in enumerate(draws):
         resample.replace(params, state.moments, layer, dead[layer], drawn)
     state.dropped = state.step

@@ -5,6 +5,7 @@ SAEs are saved, so nothing downstream knows of it.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -40,14 +41,23 @@ def measure_scale(z: Tensor) -> Scale:
     Args:
         z: `[token, layer, d_in]`.
     """
-    z = z.float()
-    mean = z.mean(0)
-    power = (z - mean).square().sum(-1).mean(0)
-    return Scale(mean, (z.shape[-1] / power.clamp(min=1e-12)).sqrt())
+    # Layer by layer: how a sum over several is split would depend on how many there are.
+    alone = [_scale(z[:, layer].float()) for layer in range(z.shape[1])]
+    return Scale(*map(torch.stack, zip(*alone, strict=True)))
+
+
+def _scale(x: Tensor) -> tuple[Tensor, Tensor]:
+    mean = x.mean(0)
+    power = (x - mean).square().sum(-1).mean(0)
+    return mean, (x.shape[-1] / power.clamp(min=1e-12)).sqrt()
 
 
 def initialise(
-    z: Tensor, scale: Scale, d_sae: int, generator: torch.Generator, variance: float = 0.99
+    z: Tensor,
+    scale: Scale,
+    d_sae: int,
+    generators: Sequence[torch.Generator],
+    variance: float = 0.99,
 ) -> Params:
     """Random unit decoder rows inside the active subspace, encoders their transpose, biases 0.
 
@@ -58,11 +68,11 @@ def initialise(
         z: `[token, layer, d_in]`, raw activations that show the subspace.
         scale: how they are normalised.
         d_sae: features per SAE.
-        generator: source of randomness, on the CPU.
+        generators: a source of randomness per layer, on the CPU.
         variance: share of the variance that the subspace holds.
     """
     rows = []
-    for layer in range(z.shape[1]):
+    for layer, generator in enumerate(generators):
         x = (z[:, layer].float() - scale.mean[layer]) * scale.factor[layer]
         values, vectors = torch.linalg.eigh(x.T @ x / len(x))
         share = values.flip(0).cumsum(0) / values.sum()
@@ -74,7 +84,7 @@ def initialise(
     return _without_biases(w_dec.clone(), w_dec)
 
 
-def apart(z: Tensor, d_sae: int, generator: torch.Generator) -> Params:
+def apart(z: Tensor, d_sae: int, generators: Sequence[torch.Generator]) -> Params:
     """Encoder and decoder drawn apart, as in PAPER.md section 3.1: Kaiming-uniform, unit rows.
 
     The encoder's range is that of the paper's code, whose matrix is `[d_in, d_sae]`.
@@ -82,11 +92,12 @@ def apart(z: Tensor, d_sae: int, generator: torch.Generator) -> Params:
     Args:
         z: `[token, layer, d_in]`, for the shape and device.
         d_sae: features per SAE.
-        generator: source of randomness, on the CPU.
+        generators: a source of randomness per layer, on the CPU.
     """
-    shape = (z.shape[1], d_sae, z.shape[2])
-    w_enc = (torch.rand(shape, generator=generator) * 2 - 1) * math.sqrt(6 / d_sae)
-    w_dec = torch.nn.functional.normalize(torch.rand(shape, generator=generator) * 2 - 1, dim=-1)
+    drawn = [torch.rand(2, d_sae, z.shape[2], generator=one) * 2 - 1 for one in generators]
+    w_enc, w_dec = torch.stack(drawn, dim=1)
+    w_enc = w_enc * math.sqrt(6 / d_sae)
+    w_dec = torch.nn.functional.normalize(w_dec, dim=-1)
     return _without_biases(w_enc.to(z.device), w_dec.to(z.device))
 
 

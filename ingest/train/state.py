@@ -1,6 +1,7 @@
 """Everything that changes while training, and its checkpoints."""
 
 import json
+import secrets
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -93,7 +94,8 @@ class Checkpoints:
 
     def __init__(self, path: Path, seconds: float, clock: Callable[[], float]) -> None:
         self._path, self._seconds, self._clock = path, seconds, clock
-        shutil.rmtree(_drafts(path), ignore_errors=True)  # of a training that was killed
+        # A name of its own: another process may do the same training, and write the same.
+        self._drafts = path.with_suffix(f".{secrets.token_hex(4)}.partial")
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._last, self._saved = Future[None](), clock()
         self._last.set_result(None)
@@ -134,20 +136,30 @@ class Checkpoints:
         copies = {name: part.to("cpu", copy=True) for name, part in tensors.items()}
         told = json.dumps(state.numbers())
         self._last.result()
-        self._last = self._pool.submit(_write, self._path, copies, told)
+        self._last = self._pool.submit(_write, self._path, self._drafts, copies, told)
         self._saved = self._clock()
 
 
-def _drafts(path: Path) -> Path:
-    """A folder of its own for what is half written: also for the temporary file of safetensors."""
-    return path.with_suffix(".partial")
-
-
-def _write(path: Path, tensors: dict[str, Tensor], told: str) -> None:
-    draft = _drafts(path) / path.name
-    draft.parent.mkdir(exist_ok=True)
+def _write(path: Path, drafts: Path, tensors: dict[str, Tensor], told: str) -> None:
+    drafts.mkdir(exist_ok=True)  # a folder: safetensors puts a temporary file beside its own
+    draft = drafts / path.name
     save_file(tensors, draft, {"state": told})
     sync_and_rename(draft, path)
+    drafts.rmdir()
+
+
+def clear_drafts(folder: Path) -> None:
+    """Remove what trainings that were killed had half written."""
+    for drafts in folder.glob("*.partial"):
+        shutil.rmtree(drafts, ignore_errors=True)
+
+
+def steps_done(path: Path) -> int:
+    """Steps behind the state in a checkpoint; 0 where there is none yet."""
+    if not path.is_file():
+        return 0
+    with safe_open(path, "pt") as file:
+        return int(json.loads(file.metadata()["state"])["step"])
 
 
 def read_checkpoint(

@@ -7,6 +7,7 @@ less arithmetic than automatic differentiation of the dense form, which the test
 
 import math
 import warnings
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -208,10 +209,15 @@ def project_and_clip(params: Params, gradients: Params, limit: float = 1.0) -> N
     gradients.w_dec.addcmul_(along, params.w_dec, value=-1)
     if math.isinf(limit):
         return
-    square = sum(part.square().flatten(1).sum(1) for part in gradients)
-    factor = (limit / torch.as_tensor(square).sqrt().clamp(min=1e-12)).clamp(max=1.0)
+    # Layer by layer: how a sum over several is split would depend on how many there are.
+    square = torch.stack([_square(layer) for layer in zip(*gradients, strict=True)])
+    factor = (limit / square.sqrt().clamp(min=1e-12)).clamp(max=1.0)
     for part in gradients:
         part.mul_(factor.view(-1, *[1] * (part.ndim - 1)))
+
+
+def _square(parts: Iterable[Tensor]) -> Tensor:
+    return torch.stack([part.square().sum() for part in parts]).sum()
 
 
 def sampled(pattern: Tensor, left: Tensor, right: Tensor) -> Tensor:

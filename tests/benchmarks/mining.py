@@ -10,8 +10,9 @@ effects, correlations within the 128, and with --dfa the attribution of one dest
 over source positions. Here one pass computes for all features: firing counts with intervals,
 histograms, the DFA of every head at every firing, top, interval, random, decile and near-miss
 examples; then, for the kept examples, exact DFA by head and source; logit effects, nearest
-directions, counted co-firing, labels by rule, head metrics; and writes the tables. The peer's time
-for a whole SAE is that of the batches it did times the number of batches; this is stated.
+directions, counted co-firing, labels by rule, head metrics; and writes the tables. The peer does a
+few of its batches, once one and once several, and its time for a whole SAE is extrapolated from
+the price of a further one. Times are CPU seconds, which other work on the machine changes little.
 """
 
 import argparse
@@ -26,8 +27,10 @@ from typing import Any
 
 import torch
 
-LAYER, D_SAE, LENGTH, FIRES = 8, 2304, 128, 16
-"""Layer, features, tokens per context and features that fire per token."""
+LAYER, LENGTH, FIRES = 8, 128, 16
+"""Layer, tokens per context and features that fire per token."""
+BATCH = 128
+"""Features that the peer does at once."""
 
 
 def main() -> None:
@@ -38,20 +41,23 @@ def main() -> None:
     ask.add_argument("what", choices=("prepare", "ours", "peer"))
     ask.add_argument("folder", type=Path)
     ask.add_argument("--contexts", type=int, default=128)
-    ask.add_argument("--batches", type=int, default=1, help="of 128 features, for the peer")
+    ask.add_argument("--d-sae", type=int, default=2304)
+    ask.add_argument("--batches", type=int, default=3, help="2 or more, for the peer")
     ask.add_argument("--dfa", action="store_true", help="have the peer attribute too")
+    ask.add_argument("--cached", action="store_true", help="let the peer keep z on disk")
+    ask.add_argument("--dtype", default="float32", help="of our counting pass: float32, bfloat16")
     ask.add_argument("--threads", type=int, default=os.cpu_count())
     setting = ask.parse_args()
     torch.set_num_threads(setting.threads)
     if setting.what == "prepare":
-        prepare(setting.folder, setting.contexts)
+        prepare(setting.folder, setting.contexts, setting.d_sae)
     elif setting.what == "ours":
-        ours(setting.folder)
+        ours(setting.folder, setting.dtype)
     else:
-        peer(setting.folder, setting.batches, setting.dfa)
+        peer(setting.folder, setting.batches, setting.dfa, setting.cached)
 
 
-def prepare(folder: Path, contexts: int) -> None:
+def prepare(folder: Path, contexts: int, d_sae: int) -> None:
     """Leave the model, a random SAE with the given L0, and token ids in a folder."""
     from safetensors.torch import save_file
 
@@ -67,18 +73,19 @@ def prepare(folder: Path, contexts: int) -> None:
     corpus = build(read(part), model.tokenise_many, part, 1, (LENGTH, contexts * LENGTH, LENGTH))
     tokens = torch.from_numpy(corpus.mine.tokens[:contexts]).long()
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(D_SAE, model.d_in, generator=generator)
+    rows = torch.randn(d_sae, model.d_in, generator=generator)
     w = torch.nn.functional.normalize(rows, dim=1)
     z = model.z(tokens[:8], [LAYER])[LAYER].flatten(2)[:, 1:].flatten(0, 1)
-    threshold = (z @ w.T).quantile(1 - FIRES / D_SAE, dim=0).clamp(min=1e-6)
+    threshold = (z @ w.T).quantile(1 - FIRES / d_sae, dim=0).clamp(min=1e-6)
     tensors = {"w": w.contiguous(), "threshold": threshold, "tokens": tokens}
     save_file(tensors, folder / "mining.safetensors")
-    print(f"{len(tokens)} contexts of {LENGTH} tokens, {D_SAE} features, in {folder}")
+    print(f"{len(tokens)} contexts of {LENGTH} tokens, {d_sae:,} features, in {folder}")
 
 
-def ours(folder: Path) -> None:
+def ours(folder: Path, dtype: str) -> None:
     """Mine the whole SAE and write its tables."""
     import tempfile
+    from functools import cache
 
     import numpy as np
 
@@ -90,19 +97,27 @@ def ours(folder: Path) -> None:
     from ingest.engine import open_engine
     from ingest.mine.evidence import write_evidence
     from ingest.mine.passes import Mining
+    from ingest.mine.units import exact
 
     found = _tensors(folder)
-    model = load("smollm2-135m", device="cpu", dtype="float32")
+    d_sae = len(found["w"])
+    model = load("smollm2-135m", device="cpu", dtype=dtype)
     tokens = found["tokens"].int().numpy()
     zeros = np.zeros(len(tokens), np.int32)
     contexts = Contexts(tokens, np.full(len(tokens), LENGTH, np.int32), zeros, zeros)
     corpus = Corpus(contexts, contexts, contexts, ["text"], ["builtin"], "")
-    zero = torch.zeros(D_SAE)
+    zero = torch.zeros(d_sae)
     sae = Sae(found["w"], zero, found["w"], torch.zeros(model.d_in), found["threshold"])
-    job = make_job({"sae": {"layers": (LAYER,), "d_sae": D_SAE}, "mine": {"tokens": tokens.size}})
+    job = make_job(
+        {
+            "model": {"device": "cpu", "dtype": dtype},
+            "sae": {"layers": (LAYER,), "d_sae": d_sae},
+            "mine": {"tokens": tokens.size},
+        }
+    )
     mining = Mining(
-        job, model, lambda: model, {LAYER: sae}, torch.tensor([torch.inf]), corpus,
-        {LAYER: f"smollm2-135m/{LAYER}-random"}, "",
+        job, model, cache(lambda: exact(job, model)), {LAYER: sae}, torch.tensor([torch.inf]),
+        corpus, {LAYER: f"smollm2-135m/{LAYER}-random"}, "",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as out, open_engine(EnginePart()) as engine:
         place = Path(out)
@@ -111,46 +126,63 @@ def ours(folder: Path) -> None:
 
         def listen(now: Any) -> None:
             if not stages or stages[-1][0] != now.stage:
-                stages.append((now.stage, time.monotonic()))
+                stages.append((now.stage, time.process_time()))
 
-        begun = time.monotonic()
+        begun, busy = time.monotonic(), time.process_time()
         write_evidence(mining, place, "run", Reporter(place, "run", listen, time.monotonic), engine)
-        seconds = time.monotonic() - begun
+        seconds, cpu = time.monotonic() - begun, time.process_time() - busy
     print(_machine("feature-atlas", ("torch", "transformer-lens")))
-    print(f"{D_SAE} features on {tokens.size:,} tokens: {seconds:.1f} s, "
-          f"{D_SAE / seconds:.1f} features/s")  # fmt: skip
-    ends = [at for _, at in stages[1:]] + [begun + seconds]
+    print(
+        f"{d_sae:,} features on {tokens.size:,} tokens, counted in {dtype}: {cpu:.1f} s of CPU "
+        f"({seconds:.1f} s), {d_sae / cpu:.1f} features per CPU second"
+    )
+    ends = [at for _, at in stages[1:]] + [busy + cpu]
     print(
         ", ".join(f"{name} {end - at:.1f} s" for (name, at), end in zip(stages, ends, strict=True))
     )
 
 
-def peer(folder: Path, batches: int, dfa: bool) -> None:
-    """Have SAEDashboard do some batches of 128 features."""
+def peer(folder: Path, batches: int, dfa: bool, cached: bool) -> None:
+    """Have SAEDashboard do one batch of 128 features, then several in one run.
+
+    What the several take beyond the one is the price of a further batch; a whole SAE is then the
+    first batch and as many further ones as it has.
+    """
     from sae_dashboard.sae_vis_data import SaeVisConfig
     from sae_dashboard.sae_vis_runner import SaeVisRunner
 
     found = _tensors(folder)
     model, sae = _peer_model(folder / "model"), _peer_sae(found)
-    features = list(range(128 * batches))
-    config = SaeVisConfig(
-        hook_point=f"blocks.{LAYER}.attn.hook_z",
-        features=features,
-        minibatch_size_features=128,
-        minibatch_size_tokens=16,
-        use_dfa=dfa,
-        device="cpu",
-    )
-    begun = time.monotonic()
-    SaeVisRunner(config).run(encoder=sae, model=model, tokens=found["tokens"])
-    seconds = time.monotonic() - begun
-    whole = seconds * D_SAE / len(features)
+
+    def run(count: int, cache: Path | None) -> tuple[float, float]:
+        config = SaeVisConfig(
+            hook_point=f"blocks.{LAYER}.attn.hook_z",
+            features=list(range(BATCH * count)),
+            minibatch_size_features=BATCH,
+            minibatch_size_tokens=16,
+            use_dfa=dfa,
+            cache_dir=cache,
+            device="cpu",
+        )
+        begun, busy = time.monotonic(), time.process_time()
+        SaeVisRunner(config).run(encoder=sae, model=model, tokens=found["tokens"])
+        return time.monotonic() - begun, time.process_time() - busy
+
+    kept = [folder / f"cache-{os.getpid()}-{count}" if cached else None for count in (1, batches)]
+    (clock, cpu), (clocks, cpus) = run(1, kept[0]), run(batches, kept[1])
+    for path in filter(None, kept):
+        shutil.rmtree(path)
+    d_sae = len(found["w"])
+    further = (cpus - cpu) / (batches - 1)
     print(_machine("SAEDashboard", ("sae-dashboard", "sae-lens", "transformer-lens", "torch")))
     print(
-        f"{len(features)} features on {found['tokens'].numel():,} tokens, "
-        f"{'with' if dfa else 'without'} DFA: {seconds:.1f} s, {len(features) / seconds:.2f} "
-        f"features/s; {D_SAE} features by that rate: {whole:.0f} s"
+        f"on {found['tokens'].numel():,} tokens, {'with' if dfa else 'without'} DFA"
+        f"{', z kept on disk' if cached else ''}: "
+        f"{BATCH} features {cpu:.1f} s of CPU ({clock:.1f} s), {BATCH * batches} features "
+        f"{cpus:.1f} s of CPU ({clocks:.1f} s); so {further:.1f} s of CPU for a further batch"
     )
+    whole = cpu + further * (-(-d_sae // BATCH) - 1)
+    print(f"{d_sae:,} features, extrapolated by that: {whole:.0f} s of CPU")
 
 
 def _peer_model(folder: Path) -> Any:
@@ -192,6 +224,7 @@ def _peer_sae(found: dict[str, torch.Tensor]) -> Any:
         reshape_activations="hook_z",
     )  # fmt: skip
     config.metadata.hook_name = f"blocks.{LAYER}.attn.hook_z"
+    config.hook_name = config.metadata.hook_name  # where its DFA looks for it
     sae = JumpReLUSAE(config)
     with torch.no_grad():
         sae.W_enc.copy_(found["w"].T)

@@ -16,7 +16,7 @@ import torch
 
 from atlas.ids import FeatureId, HeadId, SaeId
 from atlas.lens.sae import Sae
-from atlas.model import load
+from atlas.model import LanguageModel, load
 from atlas.prompt import Explorer
 from atlas.prompt_types import Edit
 
@@ -39,11 +39,12 @@ def main() -> None:
     setting = ask.parse_args()
     torch.set_num_threads(setting.threads)
     print(_machine(setting))
-    explorer = _explorer(setting.d_sae, setting.k)
+    model = load("smollm2-135m", device="cpu", dtype="float32")
+    explorer = some_explorer(model, setting.d_sae, setting.k)
     tokens = [1, *explorer.model.tokenise(TEXT * 4)][: setting.tokens]
     print(f"\n| {'what':<46} | median s | fastest s | least CPU s |")
     print(f"| {'-' * 46} | -------: | --------: | ----------: |")
-    for name, call in _calls(explorer, tokens):
+    for name, call in calls(explorer, tokens):
         walls, cpus = zip(*(_time(call) for _ in range(setting.repeats)), strict=True)
         figures = f"{statistics.median(walls):8.3f} | {min(walls):9.3f} | {min(cpus):11.3f}"
         print(f"| {name:<46} | {figures} |")
@@ -61,49 +62,60 @@ def _machine(setting: argparse.Namespace) -> str:
     )
 
 
-def _explorer(d_sae: int, k: int) -> Explorer:
-    model = load("smollm2-135m", device="cpu", dtype="float32")
+def some_explorer(model: LanguageModel, d_sae: int, k: int) -> Explorer:
+    """An explorer with a random SAE in every layer, all in memory."""
     ids = [SaeId(model.info.id, layer, "random") for layer in range(model.info.n_layers)]
     generator = torch.Generator().manual_seed(0)
 
     def weights(_: SaeId) -> Sae:
         w = torch.nn.functional.normalize(torch.randn(d_sae, model.d_in, generator=generator))
         zeros = torch.zeros(d_sae)
-        return Sae(w, zeros, w.clone(), torch.zeros(model.d_in), zeros, k)
+        sae = Sae(w, zeros, w.clone(), torch.zeros(model.d_in), zeros, k)
+        return sae.to(model.device)
 
     explorer = Explorer(model, ids, weights)
     explorer.features("load every SAE")
     return explorer
 
 
-def _calls(explorer: Explorer, tokens: list[int]) -> Iterator[tuple[str, Callable[[], object]]]:
+def calls(explorer: Explorer, tokens: list[int]) -> Iterator[tuple[str, Callable[[], object]]]:
     """Each answer by name; a fresh prompt means that nothing of it is in memory yet."""
     fresh = iter(range(2, 10_000))
 
     def new() -> list[int]:
         return [*tokens[:-1], next(fresh)]
 
-    layer, last = 20, len(tokens) - 1
+    layers, last = explorer.model.info.n_layers, len(tokens) - 1
+    layer = layers * 2 // 3
     feature = next(
         f.feature for f in explorer.features(tokens).layers[layer].firings if f.pos == last
     )
     lower = FeatureId(SaeId(explorer.model.info.id, layer // 2, "random"), 0)
-    deep = FeatureId(SaeId(explorer.model.info.id, 29, "random"), 0)
+    deep = FeatureId(SaeId(explorer.model.info.id, layers - 1, "random"), 0)
     head = HeadId(explorer.model.info.id, layer, 0)
     run = explorer.model
     yield "forward pass alone", lambda: run.logits(torch.tensor([tokens]))
     yield "features of all layers, fresh prompt", lambda: explorer.features(new())
     yield "features of all layers, prompt in memory", lambda: explorer.features(tokens)
     yield "trace (DFA)", lambda: explorer.trace(tokens, feature, last)
-    yield "one recursive step from layer 10", lambda: explorer.step(tokens, lower, last, 3)
-    yield "one recursive step from layer 20", lambda: explorer.step(tokens, feature, last, 3)
-    yield "one recursive step from layer 29", lambda: explorer.step(tokens, deep, last, 3)
+    yield (
+        f"one recursive step from layer {layer // 2}",
+        lambda: explorer.step(tokens, lower, last, 3),
+    )
+    yield f"one recursive step from layer {layer}", lambda: explorer.step(tokens, feature, last, 3)
+    yield (
+        f"one recursive step from layer {layers - 1}",
+        lambda: explorer.step(tokens, deep, last, 3),
+    )
     yield "graph, depth 2, top 8", lambda: explorer.graph(tokens, feature, last)
     yield "graph, depth 4, top 25", lambda: explorer.graph(tokens, feature, last, 4, 25)
-    yield "QK of one score at layer 20", lambda: explorer.qk(tokens, layer, 0, last, 3)
+    yield f"QK of one score at layer {layer}", lambda: explorer.qk(tokens, layer, 0, last, 3)
     yield "direct logit attribution", lambda: explorer.logit(tokens)
-    yield "ablate a feature of layer 20", lambda: explorer.ablate(tokens, [Edit(feature, "zero")])
-    yield "ablate a head of layer 20", lambda: explorer.ablate(tokens, [Edit(head, "zero")])
+    yield (
+        f"ablate a feature of layer {layer}",
+        lambda: explorer.ablate(tokens, [Edit(feature, "zero")]),
+    )
+    yield f"ablate a head of layer {layer}", lambda: explorer.ablate(tokens, [Edit(head, "zero")])
     yield "compare two fresh prompts", lambda: explorer.compare(new(), new())
 
 

@@ -70,12 +70,12 @@ def measure(store: Path, rounds: int) -> None:
     atlas = Atlas.open(store)
     print(f"{atlas.stats()}\nopened and counted in {time.perf_counter() - start:.3f} s")
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print(f"{'request':44}{'first':>9}{'p50':>9}{'p95':>9}{'CPU p50':>9}  ms")
+    print(f"{'request':44}{'first':>9}{'p50':>9}{'p95':>9}{'CPU p50':>9}{'CPU p95':>9}  ms")
     for name, ask in requests(atlas, random.Random(0)).items():
         took, cpu = zip(*(_timed(ask) for _ in range(rounds + 1)), strict=True)
         warm, used = sorted(took[1:]), sorted(cpu[1:])
-        p50, p95 = warm[len(warm) // 2], warm[int(len(warm) * 0.95)]
-        print(f"{name:44}{took[0]:9.1f}{p50:9.1f}{p95:9.1f}{used[len(used) // 2]:9.1f}", flush=True)
+        figures = [took[0], *_middle_and_most(warm), *_middle_and_most(used)]
+        print(f"{name:44}" + "".join(f"{figure:9.1f}" for figure in figures), flush=True)
     print(f"peak memory {_peak():.0f} MB, now {_resident():.0f} MB")
 
 
@@ -127,6 +127,11 @@ def requests(atlas: Atlas, chance: random.Random) -> dict[str, Ask]:
         "compare two features": lambda: atlas.compare(feature(), feature()),
         "head page": lambda: atlas.head(head()),
         "all heads": lambda: atlas.heads(saes[0].id.model),
+        "data of Home": lambda: (atlas.feature(atlas.random_feature()), atlas.review_queue(5)),
+        "data of Search, by support": lambda: atlas.strongest(
+            hit.row.id for hit in atlas.search(Query(sort="support")).hits
+        ),
+        "data of Review": lambda: (atlas.review_queue(50), atlas.label_methods()),
         "densities of an SAE": lambda: atlas.densities(chance.choice(saes).id),
         "random feature": atlas.random_feature,
         "counts of everything": atlas.stats,
@@ -142,6 +147,11 @@ def requests(atlas: Atlas, chance: random.Random) -> dict[str, Ask]:
             )  # fmt: skip
         ),
     }
+
+
+def _middle_and_most(times: list[float]) -> tuple[float, float]:
+    """Median and 95th percentile of sorted times."""
+    return times[len(times) // 2], times[int(len(times) * 0.95)]
 
 
 def _timed(ask: Ask) -> tuple[float, float]:

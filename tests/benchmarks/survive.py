@@ -3,6 +3,7 @@
 python -m tests.benchmarks.survive publish --times 100   kill -9 of a publisher at random moments
 python -m tests.benchmarks.survive server  --times 100   kill -9 of a server while notes are written
 python -m tests.benchmarks.survive flips   --times 100   one bit turned anywhere in a snapshot
+python -m tests.benchmarks.survive readers --seconds 60  50 readers while snapshots are published
 python -m tests.benchmarks.survive soak    --seconds 120 publishes, notes and reads without a pause
 """
 
@@ -20,7 +21,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.benchmarks import survivors
+from atlas.client import Client
+from tests.benchmarks import readers, survivors
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.benchmarks.survivors", "app.http.serve"])
@@ -28,14 +30,17 @@ PROCESSES.set_forkserver_preload(["tests.benchmarks.survivors", "app.http.serve"
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("what", choices=("publish", "server", "flips", "soak"))
+    ask.add_argument("what", choices=("publish", "server", "flips", "readers", "soak"))
     ask.add_argument("--times", type=int, default=100)
     ask.add_argument("--seconds", type=float, default=120)
+    ask.add_argument("--readers", type=int, default=50)
     given = ask.parse_args()
     with tempfile.TemporaryDirectory(prefix="atlas überleben ") as folder:
         started = time.perf_counter()
         if given.what == "soak":
             soak(Path(folder), given.seconds)
+        elif given.what == "readers":
+            many_readers(Path(folder), given.seconds, given.readers)
         else:
             RUNS[given.what](Path(folder), given.times, random.Random(0))
         print(f"{time.perf_counter() - started:.0f} s, in a folder named {Path(folder).name!r}")
@@ -45,12 +50,13 @@ def publish(folder: Path, times: int, chance: random.Random) -> None:
     """Two bundles of the same SAEs take turns; after each kill one of them is there, whole."""
     store, bundles = survivors.a_store(folder)
     outcomes: Counter[str] = Counter()
+    whole = _whole_publish(store, bundles["run-2"])
     for _ in range(times):
         served = survivors.run_served(store)
         ahead = next(bundle for run, bundle in bundles.items() if run != served)
         child = PROCESSES.Process(target=survivors.publish_one, args=(store, ahead))
         child.start()
-        child.join(chance.uniform(0.0, 1.2))
+        child.join(chance.uniform(0.0, 1.3 * whole))
         was_alive = child.is_alive()
         child.kill()
         child.join()
@@ -60,6 +66,15 @@ def publish(folder: Path, times: int, chance: random.Random) -> None:
     survivors.publish_one(store, next(iter(bundles.values())))
     left = [path.name for path in (store / "snapshots").glob(".*")]
     print(f"publishers killed: {dict(outcomes)}; lost or half-written: 0; leftovers after: {left}")
+
+
+def _whole_publish(store: Path, bundle: Path) -> float:
+    """Seconds that a publisher takes here and now when nobody kills it."""
+    began = time.perf_counter()
+    child = PROCESSES.Process(target=survivors.publish_one, args=(store, bundle))
+    child.start()
+    child.join()
+    return time.perf_counter() - began
 
 
 def _ended(was_alive: bool, is_new: bool) -> str:
@@ -126,6 +141,29 @@ def _answers(store: Path) -> dict[str, object]:
         found = {"found": "its process died", "told": None, "refused": True, "checked": True}
     child.join()
     return found
+
+
+def many_readers(folder: Path, seconds: float, count: int) -> None:
+    """Publish as fast as it goes while others read; the server is a process of its own."""
+    store, port, number = folder / "store", survivors.free_port(), 1
+    survivors.publish_one(store, readers.numbered(folder, number))
+    server = PROCESSES.Process(target=survivors.serve, args=(store, port))
+    server.start()
+    survivors.wait_for(Client(f"http://127.0.0.1:{port}"))
+    until = time.monotonic() + seconds
+    with readers.Readers(store, f"http://127.0.0.1:{port}", count) as reading:
+        while time.monotonic() < until:
+            number += 1
+            bundle = readers.numbered(folder, number)
+            child = PROCESSES.Process(target=survivors.publish_one, args=(store, bundle))
+            child.start()
+            child.join()
+            assert child.exitcode == 0
+    assert server.is_alive()
+    server.kill()
+    server.join()
+    print(f"{count} readers, {number - 1} publishes; load {os.getloadavg()[0]:.1f}")
+    print(reading.told())
 
 
 def soak(folder: Path, seconds: float) -> None:

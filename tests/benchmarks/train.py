@@ -62,7 +62,8 @@ def main() -> None:
     asked = ask.parse_args()
     torch.set_num_threads(asked.threads)
     found = read(asked.z)
-    sides = [_ours(found, asked), _theirs(found, asked)]
+    part = TrainPart(lr=asked.lr)
+    sides = [side(found, asked, LAYERS, part) for side in (ours, theirs)]
     tokens = asked.steps * asked.batch
     print(
         f"{tokens:,} tokens, batch {asked.batch}, d_sae {asked.d_sae}, k {asked.k}, lr {asked.lr}"
@@ -74,8 +75,8 @@ def main() -> None:
             f"{side.name:>20}  {side.seconds:6.1f} s  {side.cpu:6.1f} s of CPU  "
             f"{rate:8,.0f} tokens/s for three layers"
         )
-    ours, theirs = sides
-    ratios = theirs.seconds / ours.seconds, theirs.cpu / ours.cpu
+    here, there = sides
+    ratios = there.seconds / here.seconds, there.cpu / here.cpu
     print(f"{'ratio':>20}  {ratios[0]:.2f} by the clock, {ratios[1]:.2f} by CPU time", flush=True)
     print(f"on {len(found.test):,} held-out activations:")
     for side in sides:
@@ -89,29 +90,33 @@ def main() -> None:
         _quality(found, sides, asked.contexts)
 
 
-def _ours(found: Activations, asked: argparse.Namespace) -> Side:
-    part = TrainPart(
-        tokens=asked.steps * asked.batch,
-        batch=asked.batch,
-        lr=asked.lr,
-        dead_tokens=asked.steps * asked.batch // 4,
-        checkpoint_seconds=1e9,
-    )
-    sae = SaePart(layers=LAYERS, d_sae=asked.d_sae, k=asked.k)
-    stream = FromMemory(found, asked.batch)
+def ours(
+    found: Activations, asked: argparse.Namespace, layers: tuple[int, ...], part: TrainPart
+) -> Side:
+    """Train here, all layers at once, as `part` says."""
+    tokens = asked.steps * asked.batch
+    sizes = {"tokens": tokens, "batch": asked.batch, "dead_tokens": tokens // 4}
+    part = part.model_copy(update={**sizes, "checkpoint_seconds": 1e9})
+    sae = SaePart(layers=layers, d_sae=asked.d_sae, k=asked.k)
+    columns = [LAYERS.index(layer) for layer in layers]
+    pool = found._replace(train=found.train[:, columns], limits=found.limits[columns])
+    stream = FromMemory(pool, asked.batch)
     with tempfile.TemporaryDirectory() as folder:
         begun, busy = time.monotonic(), time.process_time()
         kind = getattr(torch, asked.precision)
         trained = train(stream, sae, part, Path(folder) / "train", encode_dtype=kind)
         seconds, cpu = time.monotonic() - begun, time.process_time() - busy
-    return Side("feature-atlas", seconds, cpu, dict(zip(LAYERS, trained.saes, strict=True)))
+    return Side("feature-atlas", seconds, cpu, dict(zip(layers, trained.saes, strict=True)))
 
 
-def _theirs(found: Activations, asked: argparse.Namespace) -> Side:
-    part = TrainPart()
+def theirs(
+    found: Activations, asked: argparse.Namespace, layers: tuple[int, ...], part: TrainPart
+) -> Side:
+    """Train with SAELens, one layer after the other, at the learning rates of `part`."""
     settings = {
-        **{name: getattr(asked, name) for name in ("d_sae", "k", "lr", "threads", "sparse")},
-        "layers": LAYERS,
+        **{name: getattr(asked, name) for name in ("d_sae", "k", "threads", "sparse")},
+        "lr": part.lr,
+        "layers": {str(layer): LAYERS.index(layer) for layer in layers},
         "warmup": part.warmup,
         "decay": part.decay,
         "autocast": asked.precision == "bfloat16",
@@ -130,7 +135,7 @@ def _theirs(found: Activations, asked: argparse.Namespace) -> Side:
         ]  # -P: our folder has an http.py
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         told: dict[str, Any] = json.loads((out / "found.json").read_text())
-        saes = {n: one.sae for n, one in source.read(str(out), LAYERS).items()}
+        saes = {n: one.sae for n, one in source.read(str(out), layers).items()}
     name = f"SAELens {told['versions']['sae-lens']}"
     return Side(name, sum(told["seconds"]), sum(told["cpu"]), saes)
 

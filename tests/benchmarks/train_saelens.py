@@ -22,7 +22,7 @@ def main(z_file: str, order_file: str, settings_file: str, out: str) -> None:
     torch.set_num_threads(asked["threads"])
     z, order = load_file(z_file)["train"], load_file(order_file)["order"]
     seconds, cpu = [], []
-    for index, layer in enumerate(asked["layers"]):
+    for layer, index in asked["layers"].items():
         sae = BatchTopKTrainingSAE(
             BatchTopKTrainingSAEConfig(
                 d_in=z.shape[2],
@@ -39,7 +39,7 @@ def main(z_file: str, order_file: str, settings_file: str, out: str) -> None:
             lr=asked["lr"],
             lr_warm_up_steps=round(len(order) * asked["warmup"]),
             lr_decay_steps=round(len(order) * asked["decay"]),
-            lr_end=0.0 if asked["decay"] else None,
+            lr_end=0.0 if asked["decay"] else asked["lr"] / 10,  # its default
             autocast=asked["autocast"],
             dead_feature_window=asked["dead_steps"],
             n_batches_for_norm_estimate=0,

@@ -12,7 +12,9 @@ PAGES = (
     "", "search", "feature?id=toy/1-t/0", "head?id=toy/L1H1", "heads", "sae?id=toy/1-t", "notes",
     "collections", "review", "studies", "basket?ids=toy/1-t/0,toy/1-t/3", "search?view=table",
     "compare?a=1-t/0&b=1-t/3", "pairs?distance_min=1", "runs", "sql",
-    "compare?a=L0&b=L1",
+    "compare?a=L0&b=L1", "runs?id=run-1", "runs?id=run-9", "studies?study=roles",
+    "sql?query=SELECT+text,token+FROM+vocab&y=token",
+    "sql?query=SELECT+token+AS+%22%3Cimg+src%3Dx+onerror%3Dalert(1)%3E%22,token+FROM+vocab&y=token",
 )  # fmt: skip
 
 

@@ -1,13 +1,16 @@
 """The client gives what Atlas gives, over a real socket, and raises what Atlas raises."""
 
 import threading
+from inspect import signature
 
 import pytest
 import uvicorn
 
 from app.http.api import make_app
 from app.http.settings import Settings, Tokens
+from atlas.api import Atlas
 from atlas.client import Client
+from atlas.client_notes import NotesClient
 from atlas.errors import AtlasError, Conflict, NotesError, NotFound, QueryError, StoreError
 from atlas.ids import parse, parse_feature
 from atlas.note_types import (
@@ -19,6 +22,7 @@ from atlas.note_types import (
     Tag,
     Vote,
 )
+from atlas.store.notes import Notes
 from atlas.types import PairQuery, Query
 
 TOKEN = "0123456789abcdef"
@@ -49,12 +53,16 @@ SAME = {
     "snapshots": lambda atlas: atlas.snapshots(),
     "models": lambda atlas: (atlas.models(), atlas.model("toy")),
     "runs": lambda atlas: (atlas.runs(), atlas.run("run-1")),
+    "record": lambda atlas: atlas.record("run-1"),
     "saes": lambda atlas: (atlas.saes(), atlas.sae("toy/1-t"), atlas.sae(parse("toy/0-t"))),
     "densities": lambda atlas: atlas.densities("toy/1-t"),
     "feature": lambda atlas: (atlas.feature("toy/1-t/0"), atlas.feature(parse("toy/1-t/5"))),
     "strongest": lambda atlas: atlas.strongest([parse_feature(f"toy/1-t/{n}") for n in range(6)]),
+    "histograms": lambda atlas: atlas.histograms([parse_feature(f"toy/1-t/{n}") for n in (0, 5)]),
     "random": lambda atlas: atlas.random_feature(7),
     "heads": lambda atlas: atlas.heads("toy"),
+    "head metrics": lambda atlas: atlas.head_metrics("toy"),
+    "roles of heads": lambda atlas: atlas.roles_of_heads("toy"),
     "head": lambda atlas: (atlas.head("toy/L1H1"), atlas.head(parse("toy/L0H0"), 2, "weights")),
     "context": lambda atlas: atlas.context(2),
     "vocab": lambda atlas: atlas.vocab("toy"),
@@ -78,6 +86,33 @@ SAME = {
 @pytest.mark.parametrize("asked", SAME.values(), ids=SAME)
 def test_the_client_gives_what_atlas_gives(client, atlas, asked):
     assert asked(client) == asked(atlas)
+
+
+# What needs the files themselves: opening, and what jobs read to write bundles.
+AT_HOME = {"close", "evidence", "open", "prepare", "read_only", "store", "verify", "written"}
+OF_JOBS = {"fired_nearby", "measured", "random_contexts", "ranked", "to_embed", "to_label"}
+NOTES_AT_HOME = {"as_tables", "close", "contradictions", "marks", "open"}
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "missing"),
+    [(Atlas, Client, AT_HOME | OF_JOBS), (Notes, NotesClient, NOTES_AT_HOME)],
+)
+def test_the_client_has_the_same_methods_with_the_same_arguments(here, there, missing):
+    methods, remote = (
+        {name: getattr(one, name) for name in vars(one) if not name.startswith("_")}
+        for one in (here, there)
+    )
+    assert set(methods) - set(remote) == missing
+    for name in set(methods) - missing:
+        if callable(methods[name]):
+            ours, theirs = (signature(one[name]).parameters for one in (methods, remote))
+            # The device is the server's own; a file that comes needs a place to go to.
+            assert {*ours} ^ {*theirs} <= {"device", "target"}, name
+            assert [*ours][: len(theirs)] == [*theirs][: len(ours)], name
+            assert all(ours[key].default == theirs[key].default for key in {*ours} & {*theirs}), (
+                name
+            )
 
 
 def test_pages_are_walked_by_their_mark(client):
@@ -116,6 +151,7 @@ def test_notes_are_written_changed_judged_and_taken_back(client, atlas):
     assert notes.undo(note.id, "Ann", 3).content.text == "dogs"
     assert notes.history(note.id) == atlas.notes.history(note.id)
     assert notes.recent(2) == atlas.notes.recent(2)
+    assert notes.about("toy/1-t/1", 3) == atlas.notes.about("toy/1-t/1", 3) != ()
 
 
 def test_notes_are_found_as_atlas_finds_them(client, atlas):

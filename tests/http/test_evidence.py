@@ -21,6 +21,7 @@ SAME = [
     ("/models/toy/vocab", lambda atlas: atlas.vocab("toy")),
     ("/runs", lambda atlas: atlas.runs()),
     ("/runs/run-1", lambda atlas: atlas.run("run-1")),
+    ("/runs/run-1/record", lambda atlas: atlas.record("run-1")),
     ("/saes", lambda atlas: atlas.saes()),
     ("/saes/toy/1-t", lambda atlas: atlas.sae("toy/1-t")),
     ("/saes/toy/1-t/densities", lambda atlas: atlas.densities("toy/1-t")),
@@ -29,6 +30,10 @@ SAME = [
     (
         "/compare/heads?a=toy/L1H0&b=toy/L1H1",
         lambda atlas: atlas.compare_heads("toy/L1H0", "toy/L1H1"),
+    ),
+    (
+        "/histograms?feature=toy/1-t/0",
+        lambda atlas: {"toy/1-t/0": atlas.feature("toy/1-t/0").histogram},
     ),
     ("/studies", lambda atlas: atlas.studies()),
     ("/heads/toy/L1H1/roles", lambda atlas: atlas.machine_roles("toy/L1H1")),

@@ -161,11 +161,30 @@ def test_progress_goes_through_all_stages_and_ends_done(made):
     job, store, _, told = made
     stages = list(dict.fromkeys(one.stage for one in told))
     expected = ["load model", "tokenise", "train", "evaluate", "mine", "attribute"]
-    assert stages == [*expected, "label and write"]
+    assert stages == [*expected, "label and write", "seal"]
     (last,) = progress.read_all(store)
     assert (last.run, last.state) == (run_id(job), "done")
     trained = next(one for one in told if one.stage == "train" and one.done == one.total)
     assert len(trained.figures["fvu"]) == 2
+
+
+def test_the_curve_ends_with_the_figures_of_the_last_step_of_every_layer(made):
+    job, _, bundle, told = made
+    curve = bundle.read("training_curve").to_pylist()
+    steps = job.train.tokens // job.train.batch
+    assert {one["layer"] for one in curve} == set(job.sae.layers)
+    last = [one for one in curve if one["step"] == steps]
+    trained = next(one for one in told if one.stage == "train" and one.done == one.total)
+    assert tuple(one["fvu"] for one in last) == trained.figures["fvu"]
+    assert {one["tokens"] for one in last} == {steps * job.train.batch}
+    assert all(0 < one["loss"] < 10 for one in curve)
+    assert last[0]["learning_rate"] < max(one["learning_rate"] for one in curve)
+
+
+def test_the_log_of_a_bundle_ends_with_its_last_whole_stage(made):
+    log = made[2].read("run_log").to_pylist()
+    assert [log[0]["stage"], log[-1]["stage"]] == ["load model", "label and write"]
+    assert {one["outcome"] for one in log} == {"done"}
 
 
 def test_the_bundle_is_published_and_found(made):
@@ -200,7 +219,9 @@ def test_a_job_stopped_anywhere_goes_on_to_the_same_bundle(made, tmp_path, at):
     (stopped,) = progress.read_all(tmp_path)
     assert stopped.state == "failed"
     resumed = run_job(job, tmp_path)
-    same = {n: f.sha256 for n, f in bundle.files.items() if n not in ("run.parquet",)}
+    same = {
+        n: f.sha256 for n, f in bundle.files.items() if n not in ("run.parquet", "run_log.parquet")
+    }
     assert {n: f.sha256 for n, f in resumed.files.items() if n in same} == same
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from atlas import progress
 from atlas.errors import ConfigError
-from ingest.config import make_job
+from ingest.config import EnginePart, make_job
 from ingest.job import run_job
 from ingest.memory import BASE, Shape, check_room, phases
 from tests.ingest.jobs import a_job
@@ -28,8 +28,15 @@ def test_training_holds_weights_gradients_and_moments_and_three_times_the_buffer
     found = parts("training", "cuda:0")
     sae = 2 * 4 * (2 * 256 * 64 + 3 * 256 + 64)
     assert found["the model"] == 2_000
-    assert found["SAEs with gradients and moments"] == 4 * sae
+    assert found["SAEs with gradients and moments"] == 5 * sae
     assert found["the buffer of activations"] == 3 * 1_000 * 2 * 64 * 2
+    acts = 128 * (256 * 11 + 8 * 32 * 48)  # k is 32
+    both = 2 * (acts + 256 * 64 * 12)
+    assert found["one step"] == both + 128 * 4 * 2 * 64 * 4
+
+
+def test_on_the_host_a_step_holds_one_layer_at_a_time():
+    found = parts("training", "cpu", CUDA._replace(device="cpu"))
     assert found["one step"] == 128 * (256 * 14 + 4 * 2 * 64 * 4)
 
 
@@ -50,10 +57,21 @@ def test_a_job_that_cannot_fit_names_the_phase_and_what_to_change():
     tight = JOB.model_copy(
         update={"train": JOB.train.model_copy(update={"buffer_tokens": 10_000_000})}
     )
-    with pytest.raises(ConfigError, match="training needs 7.68 GB of cuda:0 memory") as refused:
+    with pytest.raises(ConfigError, match="training needs 7.69 GB of cuda:0 memory") as refused:
         check_room(tight, CUDA, lambda _: 10**9)
     assert "the buffer of activations 7.68 GB" in refused.value.message
     assert refused.value.hint.startswith("lower train.buffer_tokens first")
+    assert refused.value.hint.endswith(
+        "or raise engine.train_groups, so that fewer layers are trained at once"
+    )
+
+
+def test_groups_of_layers_hold_only_their_own_layers():
+    apart = JOB.model_copy(update={"engine": EnginePart(train_groups=2)})
+    whole, half = (phases(job, CUDA)[0] for job in (JOB, apart))
+    sizes = [{part.what: part.size for part in phase.parts} for phase in (whole, half)]
+    for what in ("SAEs with gradients and moments", "the buffer of activations", "one step"):
+        assert sizes[1][what] * 2 == sizes[0][what]
 
 
 def test_such_a_job_is_refused_before_any_work(tmp_path):

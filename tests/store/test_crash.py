@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from atlas.store import features
@@ -84,26 +85,23 @@ def test_a_full_disk_is_said_and_leaves_the_old_snapshot(store, tmp_path):
     assert runs_served(store) == {"run-1"}
 
 
-def test_readers_see_one_whole_snapshot_or_the_next_while_publishing_goes_on(store, tmp_path):
+def test_fifty_readers_see_one_whole_snapshot_or_the_next_while_publishing_goes_on(store, tmp_path):
     reader, stop, seen, wrong = open_store(store), threading.Event(), set(), []
 
     def read():
-        while not stop.is_set():
+        while not stop.wait(1):
             evidence = reader.now()
             feature = features.feature(evidence, "toy/1-t/0")
             seen.add(evidence.snapshot.number)
             if (feature.run.id, len(feature.examples)) != (evidence.runs[0].id, 3):
                 wrong.append(feature)
-            time.sleep(0.005)
 
-    threads = [threading.Thread(target=read) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for n in range(2, 5):
-        publish(store, [a_bundle(tmp_path / f"b{n}", run=f"run-{n}").path])
-    stop.set()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(50) as pool:
+        reading = [pool.submit(read) for _ in range(50)]
+        for n in range(2, 5):
+            publish(store, [a_bundle(tmp_path / f"b{n}", run=f"run-{n}").path])
+        stop.set()
+    assert [one.exception() for one in reading] == [None] * 50
     assert wrong == []
     assert len(seen) >= 2
     assert reader.now().snapshot.number == 4

@@ -1,19 +1,25 @@
 """Searching: words find features and say why; filters, order, counts and pages agree."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import get_args
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atlas.bundle import open_bundle
 from atlas.errors import NotFound, QueryError
 from atlas.ids import parse_feature, parse_head
+from atlas.store import words
+from atlas.store.common import Common
 from atlas.store.facets import Said
 from atlas.store.find import find
 from atlas.store.publish import publish
 from atlas.store.reader import open_store
+from atlas.store.search import Index, keep_common
 from atlas.types import Query, Sort
 from tests.builders import a_bundle
 from tests.store.parts import a_label, a_part
@@ -232,6 +238,34 @@ def test_a_title_has_the_mean_score_of_its_scorers(store, tmp_path):
     assert [(str(hit.row.id), hit.row.title_score) for hit in page.hits] == [("toy/1-t/1", 0.875)]
     assert page.facets["score"] == (("0.8", 1),)
     assert ids(find(open_store(store).now(), Query(sort="score", limit=1))) == ["toy/1-t/1"]
+
+
+def test_what_fires_on_a_token_most_comes_first(store, tmp_path):
+    """Feature 1 fires on " on" once in three top examples; all of feature 3's do."""
+    tokens = {"ctx": [0, 0, 0], "pos": [4, 4, 4], "token": [4, 4, 4]}
+    base = open_bundle(a_bundle(tmp_path / "base", "run-2", (1,)).path).read("example").to_pydict()
+    for row, (feature, rank) in enumerate(zip(base["feature"], base["rank"], strict=True)):
+        if feature == 3 or (feature, rank) == (1, 0):
+            for name, values in tokens.items():
+                base[name][row] = values[0]
+    publish(store, [a_bundle(tmp_path / "next", "run-2", (1,), example=base).path])
+    page = find(open_store(store).now(), Query('token:" on"', sae="toy/1-t"))
+    assert ids(page) == ["toy/1-t/3", "toy/1-t/1"]
+
+
+def test_words_whose_scores_are_kept_are_found_as_by_the_index(published, tmp_path):
+    folder = tmp_path / "search"
+    shutil.copytree(published / "store" / "snapshots" / "000001" / "search", folder)
+    asked = Index(folder, new=True)
+    keep_common(folder, 12, 1)
+    kept = Index(folder)
+    for text in ("board", "boards", "the", "board mat", "mat cat induct*", "the zebra", "x the"):
+        clauses = words.parse(text)
+        expected, found = asked.match(clauses), kept.match(clauses)
+        assert found.row.tolist() == expected.row.tolist(), text
+        assert found.score == pytest.approx(expected.score), text
+    assert asked.frequent(10, 3) == ("board", "cat", "dog")
+    assert np.count_nonzero(Common(folder).scores("board")) == 10
 
 
 def test_many_threads_get_their_own_answers(evidence):

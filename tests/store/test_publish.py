@@ -42,10 +42,11 @@ def test_a_snapshot_is_sealed(store):
     path = store / "snapshots" / "000001"
     modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in [path, *path.rglob("*")]}
     assert modes.pop(".tantivy-meta.lock") == 0o666
-    assert modes.pop("000001") == modes.pop("search") == modes.pop("texts") == 0o555
+    folders = ("000001", "search", "texts", "lists", "bests")
+    assert {modes.pop(name) for name in folders} == {0o555}
     assert set(modes.values()) == {0o444}
     assert {one.name for one in path.iterdir()} == {
-        *("evidence.duckdb", "search", "texts", "sizes.json", "sha256.json")
+        *("evidence.duckdb", "search", "texts", "lists", "bests", "sizes.json", "sha256.json")
     }
 
 

@@ -39,7 +39,7 @@ def test_too_many_words_are_refused():
 
 
 def test_a_mark_reads_back_and_belongs_to_one_query_and_snapshot():
-    query, mark = Query(text="board", limit=5), cursor.Mark(float("inf"), 3, 77)
+    query, mark = Query(text="board", limit=5), cursor.Mark(float("inf"), 77)
     after = cursor.write(mark, query, "000001")
     assert cursor.read(Query(text="board", limit=9, after=after), "000001") == mark
     for other, snapshot in ((Query(text="x", after=after), "000001"), (query, "000002")):
@@ -47,7 +47,7 @@ def test_a_mark_reads_back_and_belongs_to_one_query_and_snapshot():
             cursor.read(Query(other.text, after=after), snapshot)
 
 
-HUGE = cursor.write(cursor.Mark(0.0, 10**40, 0), Query(), "000001")
+HUGE = cursor.write(cursor.Mark(0.0, 10**40), Query(), "000001")
 
 
 @pytest.mark.parametrize("after", ["x", "%%%", "WzFd", "é", HUGE])

@@ -1,11 +1,15 @@
 """Whatever stands in tokens, labels, documents and notes is shown, and does nothing."""
 
+import json
+from datetime import datetime
 from html.parser import HTMLParser
 
 import pyarrow as pa
 import pytest
 
+from atlas import progress
 from atlas.api import Atlas
+from atlas.bundle import seal, write_table
 from atlas.ids import parse
 from atlas.note_types import (
     Collection,
@@ -20,6 +24,7 @@ from atlas.note_types import (
 )
 from atlas.store.publish import publish
 from tests.builders import CONTEXTS, TITLES, WORDS, a_bundle
+from tests.store.parts import a_part
 from tests.web.conftest import page
 from tests.web.test_pages import EVERY
 
@@ -61,8 +66,11 @@ def store(tmp_path_factory):
         context={"doc": EVIL[: len(CONTEXTS)], "source": EVIL[-len(CONTEXTS) :]},
         model={"name": [ALL], "family": [EVIL[0]]},
         feature={"family": (EVIL * 2)[:12]},
+        run_log={"stage": [ALL] * 3, "unit": [ALL] * 3, "message": [ALL] * 3},
     )
-    publish(folder / "store", [bundle.path])
+    publish(folder / "store", [_said(bundle).path])
+    publish(folder / "store", [_a_study(folder / "study").path])
+    _a_live_run(folder / "store" / "bundles" / "run-9")
     notes = Atlas.open(folder / "store").notes
     for target in ("toy/1-t/0", "toy/L1H1", "toy/1-t", "toy"):
         notes.add(Comment(target, ALL), "<i>ada</i>")
@@ -78,6 +86,81 @@ def store(tmp_path_factory):
     notes.add(claim, "<i>ada</i>")
     notes.add(Collection(ALL[:150], ALL, (Member("toy/1-t/0", ALL),)), "<i>ada</i>")
     return folder / "store"
+
+
+def _said(bundle):
+    """The bundle with a hostile row of its run."""
+    plain, nested = json.dumps({ALL: ALL}), json.dumps({ALL: {ALL: ALL}})
+    row = {"device": [ALL], "corpus": [ALL], "positions": [ALL], "versions": [plain]}
+    row |= {"config": [nested]}
+    write_table(bundle.path, "run", bundle.read("run").to_pydict() | row)
+    return seal(bundle.path, bundle.run)
+
+
+def _a_study(folder):
+    """Results whose every text is hostile."""
+    config = {"study": ALL, "settings": {ALL: ALL}, "said": [ALL], "samples": {ALL: 1}}
+    config |= {"held_out": ALL}
+    heads = range(2)
+    return a_part(
+        folder,
+        "study-1",
+        run={
+            "id": ["study-1"],
+            "kind": ["roles"],
+            "model": ["toy"],
+            "created_at": [datetime(2026, 1, 3)],  # noqa: DTZ001 (stored without zone, UTC)
+            "seconds": [1.0],
+            "config": [json.dumps(config)],
+            "versions": ["{}"],
+            "corpus": [ALL],
+            "train_tokens": [0],
+            "mine_tokens": [10],
+        },
+        head_role={
+            "sae": ["toy/1-t"] * 2,
+            "head": list(heads),
+            "by": ["measured"] * 2,
+            "k": [10] * 2,
+            "rank": [0] * 2,
+            "role": EVIL[:2],
+            "family": EVIL[2:4],
+            "words": [SAFE, SAFE],
+            "features": [[0, 1], [2]],
+            "share": [0.5] * 2,
+            "run": ["study-1"] * 2,
+        },
+        head_role_evidence={
+            "sae": ["toy/1-t"],
+            "head": [1],
+            "by": ["measured"],
+            "k": [10],
+            "rank": [0],
+            "kind": ["target"],
+            "target": [ALL],
+            "ref": [ALL],
+            "sentence": [ALL],
+            "run": ["study-1"],
+        },
+        polysemantic_share={
+            "model": ["toy"] * 2,
+            "by": EVIL[:2],
+            "k": [10] * 2,
+            "heads": [2] * 2,
+            "share": [0.5] * 2,
+            "low": [0.25] * 2,
+            "high": [0.75] * 2,
+            "run": ["study-1"] * 2,
+        },
+    )
+
+
+def _a_live_run(folder):
+    """A run that goes on, and whose words are hostile."""
+    folder.mkdir(parents=True)
+    reporter = progress.Reporter(folder, "run-9", lambda _: None, lambda: 0.0)
+    reporter.stage(ALL, 10, ALL)
+    reporter.end("failed", ALL)
 
 
 class _Judge(HTMLParser):
@@ -114,6 +197,23 @@ def judged(test):
 
 
 MORE = [
+    ("runs", {"id": "run-1"}),
+    ("runs", {"id": "study-1"}),
+    ("runs", {"id": "run-9"}),
+    ("runs", {"id": ALL}),
+    ("studies", {"study": "roles"}),
+    ("studies", {"study": ALL}),
+    ("heads", {"role": EVIL[0]}),
+    ("test", {"hypothesis": ALL, "target": ALL}),
+    ("search", {"view": "table"}),
+    ("compare", {"a": "L0", "b": "L1"}),
+    ("compare", {"a": "1.0", "b": "1.1"}),
+    ("review", {"reason": ALL}),
+    ("feature", {"id": "toy/1-t/0", "text": ALL}),
+    ("prompt", {"text": ALL}),
+    ("sql", {"query": f'SELECT text AS "{EVIL[2]}", token FROM vocab', "y": "token"}),
+    ("sql", {"query": f'SELECT token AS "{EVIL[0]}", token FROM vocab', "y": "token"}),
+    ("sql", {"query": "SELECT * FROM history"}),
     ("search", {"text": "alert"}),
     ("search", {"text": '"><img src=x onerror=alert(1)>'.replace('"', "")}),
     ("pairs", {"dst": EVIL[0]}),

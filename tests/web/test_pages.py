@@ -11,6 +11,7 @@ from app.web.widgets.card import examples_csv
 from atlas.api import Atlas
 from atlas.note_types import HumanLabel, RoleClaim, SavedQuery, Tag
 from atlas.progress import Progress, write
+from ingest.studies.names import STUDIES
 from tests.web.conftest import API, component, page, seen
 
 FEATURE, HEAD = "toy/1-t/0", "toy/L1H1"
@@ -86,6 +87,90 @@ def test_home_shows_a_run_in_progress(own):
     html = seen(page(own, ""))
     assert "run-9" in html
     assert "250 of 1,000 tokens · 50 tokens/s, about 15 s left" in html
+
+
+@pytest.fixture
+def live(own):
+    """A store with a run that goes on: its folder."""
+    import os
+    from datetime import UTC, datetime
+
+    from atlas import progress, record
+
+    folder = own / "bundles" / "run-9"
+    folder.mkdir(parents=True)
+    reporter = progress.Reporter(folder, "run-9", lambda _: None, lambda: 0.0)
+    reporter.stage("tokenise", 1, "corpus")
+    reporter.stage("train", 1000, "tokens")
+    for step in (1, 2):
+        points = [
+            record.TrainingPoint(n, step, 50 * step, 0.5, 8.0, 0.0, float("nan"), 1e-3)
+            for n in (0, 1)
+        ]
+        progress.append(folder / record.curve_file((0, 1)), record.curve_line(points))
+    alone = record.TrainingPoint(2, 1, 50, 0.25, 8.0, 0.0, 0.5, 1e-3)  # of a group of its own
+    progress.append(folder / record.curve_file((2,)), record.curve_line([alone]))
+    figures = {"fvu": [0.25, 0.5], "l0": [8.0, 8.0], "dead": [0.0, 0.125], "reading": 40.0}
+    now = datetime.now(UTC)
+    progress.write(
+        folder,
+        Progress(
+            "run-9", "running", "train", 0, 1000, "tokens", 0.0, 15.0, figures, os.getpid(), now
+        ),
+    )
+    return folder
+
+
+def test_a_run_that_goes_on_shows_its_curve_and_its_log_before_it_is_published(live):
+    own = live.parents[1]
+    assert 'href="runs?id=run-9&amp;snapshot=000001"' in seen(page(own, "runs"))
+    test = page(own, "runs", id="run-9")
+    html = seen(test)
+    for words in (
+        "0 of 1,000 tokens · reading ahead, 40 tokens/s, about 15 s left", "goes on",
+        "FVU 0.250 0.500 · L0 8 8 · dead 0 % 12 %", "tokenise", "It is not in this snapshot",
+    ):  # fmt: skip
+        assert words in html, words
+    drawn = json.loads(component(test, "atlas_training"))
+    assert (drawn["names"], drawn["steps"]) == (["layer 0", "layer 1", "layer 2"], [1, 2])
+    values = {plot["name"]: plot["values"] for plot in drawn["plots"]}
+    assert values["FVU"] == [[0.5, 0.5], [0.5, 0.5], [0.25, None]]
+    assert values["Loss"] == [[None, None], [None, None], [0.5, None]]  # no number
+    assert values["Learning rate"] == [[1e-3, 1e-3]]
+
+
+def test_a_run_that_was_killed_says_so(live):
+    from dataclasses import replace
+
+    from atlas import progress
+
+    write(live, replace(progress.read(live), pid=2**22 + 1))
+    html = seen(page(live.parents[1], "runs", id="run-9"))
+    assert "stopped</b> at train" in html
+    assert '<span class="chip warn">unfinished</span>' in html
+
+
+def test_a_published_run_shows_its_curve_its_log_and_how_to_make_it_again(store):
+    test = page(store, "runs", id="run-1")
+    drawn = json.loads(component(test, "atlas_training"))
+    assert drawn["tokens"] == [1000, 2000, 4000, 9000]
+    assert drawn["links"][1] == "sae?id=toy/1-t&snapshot=000001"
+    assert drawn["plots"][0]["values"][0] == [1.0, 0.5, 0.25, pytest.approx(1 / 9)]
+    html = seen(test)
+    for words in ("unfinished", "9,000 tokens", "947 tokens/s", "<code>atlas ingest</code>"):
+        assert words in html, words
+
+
+def test_lists_show_how_the_activations_of_features_are_spread(store):
+    for parameters in ({}, {"view": "table"}):
+        html = seen(page(store, "search", text="induction", layer="1", **parameters))
+        assert html.count('class="hist spark"') == 1
+        assert "120 firings by activation" in html
+
+
+def test_a_pair_stands_in_a_card_that_can_be_chosen(store):
+    html = seen(page(store, "pairs", distance_min="1"))
+    assert html.count('<div class="hit"><input') == html.count('<div class="hit">') > 0
 
 
 def test_search_finds_a_word_and_says_why(store):
@@ -320,7 +405,10 @@ def test_a_result_is_charted_as_bars_and_as_dots(store):
     query = "SELECT id, density, max_act FROM feature_card ORDER BY id"
     assert 'class="chart"' in seen(page(store, "sql", query=query, y="density"))
     dots = seen(page(store, "sql", query=query, y="density", x="max_act"))
-    assert "max_act 8.0" in dots
+    assert "toy/1-t/0\ndensity" in dots or "toy/1-t/0\nmax_act 8.0" in dots
+    assert (
+        '<a class="" href="feature?id=toy/1-t/0&amp;snapshot=000001"' in dots
+    )  # a dot leads there
     assert "No such column" in seen(page(store, "sql", query=query, y="<b>"))
 
 
@@ -331,7 +419,9 @@ def test_the_review_queue_gives_its_reasons(store):
 
 
 def test_an_atlas_without_studies_says_how_to_run_one(store):
-    assert "<code>atlas study prefix</code>" in seen(page(store, "studies"))
+    listed = seen(page(store, "studies"))
+    for name in STUDIES:
+        assert f"<code>atlas study {name}</code>" in listed
     assert "No results of a study" in seen(page(store, "studies", study="prefix"))
 
 

@@ -18,6 +18,7 @@ PLACES = [
     url.AtFeature(FeatureId(SAE, 123)),
     url.AtHead(HeadId("gpt2", 5, 1)),
     url.AtHead(HeadId("gpt2", 5, 1), "weights"),
+    url.AtHead(HeadId("gpt2", 5, 1), evidence=url.Ids((FeatureId(SAE, 7), FeatureId(SAE, 8)))),
     url.AtHeads(),
     url.AtHeads(role="induction"),
     url.AtHeads("gpt2", "previous_token:corpus", "features"),

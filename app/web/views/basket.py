@@ -47,10 +47,11 @@ def _cards(atlas: Atlas, chosen: Sequence[Id]) -> Markup:
     snapshot = atlas.snapshot.name
     features = [one for one in chosen if isinstance(one, FeatureId)]
     rows, best = rows_of(atlas, features), atlas.strongest(features)
+    spreads = atlas.histograms(features)
     others = [one for one in chosen if not isinstance(one, FeatureId)]
     return html(
         '{}<div class="row">{}</div>',
-        join(card(rows[one], snapshot, best.get(one)) for one in features),
+        join(card(rows[one], snapshot, best.get(one), spreads=spreads) for one in features),
         join(a_id(one, snapshot) for one in others),
     )
 

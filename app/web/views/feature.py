@@ -3,7 +3,17 @@
 import streamlit as st
 from markupsafe import Markup
 
-from app.web.url import AtCompare, AtFeature, AtHeads, AtPrompt, AtRuns, AtSae, AtTest
+from app.web.url import (
+    AtCompare,
+    AtFeature,
+    AtHead,
+    AtHeads,
+    AtPrompt,
+    AtRuns,
+    AtSae,
+    AtTest,
+    Ids,
+)
 from app.web.widgets import here
 from app.web.widgets.bars import activations, densities, head_bars, logits
 from app.web.widgets.card import show_export
@@ -20,7 +30,7 @@ from app.web.widgets.table import Column, facts, table
 from app.web.widgets.text import count, density, fixed, percent, sig, when
 from app.web.widgets.tried import show_trial, trial_form
 from atlas.api import Atlas
-from atlas.ids import FeatureId
+from atlas.ids import FeatureId, HeadId
 from atlas.types import Feature, FeatureRow, Neighbour, Query
 
 _EXACT = 1e-3
@@ -84,14 +94,27 @@ def _crumbs(feature: Feature, other: FeatureId, snapshot: str) -> Markup:
 def _head(feature: Feature, judged: Markup, snapshot: str) -> Markup:
     return html(
         '<div class="two"><div><p class="id soft">{}</p><h1>{}</h1>'
-        '<div class="row chips">{}</div>{}{}</div><div><h3>Heads that write it</h3>{}</div></div>',
+        '<div class="row chips">{}</div>{}{}</div><div><h3>Heads that write it'
+        ' <span class="tiny">{}</span></h3>{}</div></div>',
         str(feature.id),
         name_of(feature.row),
         join(_chips(feature, snapshot)),
         machine_labels(feature),
         judged,
+        _as_evidence(feature, snapshot),
         head_bars(feature, snapshot),
     )
+
+
+def _as_evidence(feature: Feature, snapshot: str) -> Markup:
+    """The way to a claim about the head that gives most, with this feature as evidence."""
+    if feature.row.dfa_head is None:
+        return Markup("")
+    of = feature.id.sae
+    head = HeadId(of.model, of.layer, feature.row.dfa_head)
+    place = AtHead(head, evidence=Ids((feature.id,)))
+    words = f"claim a role of L{head.layer}H{head.head} with this as evidence"
+    return a(place, words, snapshot)
 
 
 def _chips(feature: Feature, snapshot: str) -> list[Markup]:
@@ -149,7 +172,7 @@ def _numbers(atlas: Atlas, feature: Feature) -> Markup:
     values = [abs(one.value) for one in (*feature.top_logits, *feature.bottom_logits)]
     scale = max(values, default=1.0)
     return html(
-        '<div class="three">{}{}{}</div>',
+        '<h2>What it says, and how strongly it fires</h2><div class="three">{}{}{}</div>',
         logits(feature.top_logits, "Raises the logits of", scale),
         logits(feature.bottom_logits, "Lowers the logits of", scale),
         Markup("") if feature.is_dead else _activation(atlas, feature),

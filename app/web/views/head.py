@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -12,7 +13,7 @@ from app.web.widgets.claims import show_claims
 from app.web.widgets.frame import NO_METRICS, empty
 from app.web.widgets.head_roles import roles
 from app.web.widgets.head_studies import effects, looks, partners
-from app.web.widgets.hits import title
+from app.web.widgets.hits import pick, title
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.notes import show_notes
 from app.web.widgets.roles import role_name
@@ -38,6 +39,7 @@ _METRICS = (
     Column("rank", True, "from the highest value"),
 )
 _FEATURES = (
+    Column(""),
     Column("feature", width="16%"),
     Column("title"),
     Column("", width="18%"),
@@ -55,13 +57,15 @@ def render(atlas: Atlas) -> None:
     head = atlas.head(place.id, _SHOWN, place.by)
     claims = notes_on(atlas, str(head.id)).claims
     studied, every_head = atlas.head_studies(head.id), atlas.head_metrics(head.id.model)
-    show(
-        _crumbs(head, atlas.model(head.id.model), snapshot),
-        _top(head, claims, _metrics(head, every_head), snapshot),
-        looks(head.id, studied, snapshot),
+    measured = html(
+        "<h2>Metrics</h2>{}{}", _metrics(head, every_head), looks(head.id, studied, snapshot)
     )
-    name = show_claims(atlas, head)
+    is_claiming = bool(place.evidence.names)  # then the form comes first
+    show(_crumbs(head, atlas.model(head.id.model), snapshot), _top(head, claims, snapshot))
+    show("" if is_claiming else measured)
+    name = show_claims(atlas, head, place)
     show(
+        measured if is_claiming else "",
         roles(atlas, atlas.machine_roles(head.id)),
         effects(studied, snapshot),
         _features(place, head, snapshot),
@@ -97,7 +101,7 @@ def _crumbs(head: Head, model: Model, snapshot: str) -> Markup:
     )
 
 
-def _top(head: Head, claims: Sequence[Judged[RoleClaim]], metrics: Markup, snapshot: str) -> Markup:
+def _top(head: Head, claims: Sequence[Judged[RoleClaim]], snapshot: str) -> Markup:
     name, row = head.id, head.row
     measured = Query(model=name.model, layer=name.layer, head=name.head, sort="head_share")
     facts = (
@@ -107,14 +111,15 @@ def _top(head: Head, claims: Sequence[Judged[RoleClaim]], metrics: Markup, snaps
     )
     return html(
         '<p class="id soft">{}</p><h1>Layer {}, head {}</h1><div class="row chips">{}</div>'
-        '<div class="figures">{}</div><p class="small">{}</p><h2>Metrics</h2>{}',
+        '<div class="figures">{}</div><p class="small">{}</p>',
         str(name),
         name.layer,
         name.head,
         join(map(_role, claims)),
         join(html("<span>{} <b>{}</b> {}</span>", *fact) for fact in facts),
-        a(measured, "Search the features to which it gives at least a quarter", snapshot),
-        metrics,
+        a(measured, "Search the features to which it gives at least a quarter", snapshot)
+        if head.features
+        else "",
     )
 
 
@@ -159,7 +164,7 @@ def _features(place: AtHead, head: Head, snapshot: str) -> Markup:
             empty("No SAE on this layer.", "Ingest the layer with `atlas ingest` and publish."),
         )
     ways = join(
-        a(AtHead(head.id, way), words, snapshot, "chip on" if way == place.by else "chip")
+        a(replace(place, by=way), words, snapshot, "chip on" if way == place.by else "chip")
         for way, words in _WAYS.items()
     )
     return html(
@@ -188,6 +193,7 @@ def _feature(one: HeadFeature, snapshot: str) -> Sequence[object]:
     row, share = one.row, one.share
     flag = Markup(' <span class="chip warn">disagree</span>') if row.disagree else ""
     return (
+        pick(row),
         a_id(row.id, snapshot),
         html("{}{}", title(row), flag),
         bar(share.dfa_share, share.weight_share),

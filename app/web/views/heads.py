@@ -29,6 +29,8 @@ _COUNTS = {
     "weight_features": "features led, by weight share",
 }
 _RANKED, _NAMED = 25, 8
+_NAME = 0.16, 0.045
+"""Width and height of a name, as shares of the scatter's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,14 @@ class _Measure:
     words: str
     values: Mapping[HeadId, float]
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest value, or 0, and the largest."""
+        return min((0.0, *self.values.values())), max(self.values.values(), default=0.0)
+
     def place(self, head: HeadId) -> float:
-        """Where a head lies between the smallest value, or 0, and the largest: 0 to 1."""
-        low = min(0.0, *self.values.values())
-        high = max(self.values.values(), default=0.0)
+        """Where a head lies between the ends: 0 to 1."""
+        low, high = self.ends
         return (self.values[head] - low) / (high - low) if high > low else 0.0
 
 
@@ -210,27 +216,48 @@ def _scatter(x: _Measure, y: _Measure, snapshot: str) -> Markup:
     both = [head for head in x.values if head in y.values and (x.values[head] or y.values[head])]
     if not both:
         return empty("No head has both.", "Choose other measures.")
-    far = sorted(both, key=lambda head: -(x.place(head) + y.place(head)))[:_NAMED]
+    places = {head: (x.place(head), y.place(head)) for head in both}
+    far = _apart(sorted(both, key=lambda head: -sum(places[head])), places)
     dots = join(
         html(
-            '<span class="dot{}" style="left:{:.2f}%;bottom:{:.2f}%" data-name="{}">{}</span>',
+            '<span class="dot{}" style="left:{:.2f}%;bottom:{:.2f}%" data-name="{}"'
+            ' data-tip="{}">{}</span>',
             _label_side(x.place(head)) if head in far else "",
             2 + 94 * x.place(head),
             2 + 94 * y.place(head),
             f"L{head.layer}H{head.head}",
+            "\n".join((str(head), *(f"{one.words} {sig(one.values[head], 4)}" for one in (x, y)))),
             a_id(head, snapshot, " ", ""),
         )
         for head in both
     )
-    low, high = (sig(pick(x.values.values()), 3) for pick in (min, max))
+    (x0, x1), (y0, y1) = ([sig(end) for end in one.ends] for one in (x, y))
     return html(
-        '<div class="scatter">{}</div>'
+        '<div class="axis"><span>↑ {}, {} to {}</span></div><div class="scatter">{}</div>'
         '<div class="axis"><span>{}</span><span>{} →</span><span>{}</span></div>',
+        y.words,
+        y0,
+        y1,
         dots,
-        low,
+        x0,
         x.words,
-        high,
+        x1,
     )
+
+
+def _apart(
+    heads: Sequence[HeadId], places: Mapping[HeadId, tuple[float, float]]
+) -> Sequence[HeadId]:
+    """The first heads whose names do not lie on each other."""
+    named: list[HeadId] = []
+    for head in heads:
+        left, up = places[head]
+        others = (places[one] for one in named)
+        if all(abs(left - x) > _NAME[0] or abs(up - y) > _NAME[1] for x, y in others):
+            named.append(head)
+        if len(named) == _NAMED:
+            break
+    return named
 
 
 def _label_side(share: float) -> str:

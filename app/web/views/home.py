@@ -10,9 +10,8 @@ from app.web.widgets.evaluation import evaluations
 from app.web.widgets.hits import card
 from app.web.widgets.html import a, html, join, show
 from app.web.widgets.reviews import queue_table, waiting
-from app.web.widgets.runs import in_progress
+from app.web.widgets.runs import show_in_progress
 from app.web.widgets.text import count, when
-from atlas import progress
 from atlas.api import Atlas
 from atlas.types import Model, Sae
 
@@ -22,7 +21,8 @@ _QUEUE = 5
 def render(atlas: Atlas) -> None:
     """The front page."""
     here.place(AtHome)
-    show(_hero(atlas), in_progress(progress.read_all(atlas.store)))
+    show(_hero(atlas))
+    show_in_progress(atlas.store, atlas.snapshot.name)
     for model in atlas.models():
         saes = [sae for sae in atlas.saes() if sae.id.model == model.id]
         show(_model(model, saes, atlas.snapshot.name))
@@ -59,9 +59,9 @@ def _hero(atlas: Atlas) -> Markup:
 def _model(model: Model, saes: Sequence[Sae], snapshot: str) -> Markup:
     grouped = "" if model.n_kv_heads == model.n_heads else f", {model.n_kv_heads} key-value heads"
     return html(
-        '<h2>{} <span class="small soft">{} · {} layers · {} heads a layer{} · {}</span></h2>{}',
+        '<h2>{} <span class="small soft">{}{} layers · {} heads a layer{} · {}</span></h2>{}',
         a(AtHeads(model=model.id), model.id, snapshot),
-        model.name,
+        "" if model.name == model.id else f"{model.name} · ",
         model.n_layers,
         model.n_heads,
         grouped,
@@ -88,5 +88,5 @@ def _good(atlas: Atlas) -> Markup:
     return html(
         '<h2>A feature to begin with <span class="small">{}</span></h2>{}',
         html('<a href="./?snapshot={}">another one</a>', snapshot),
-        card(feature.row, snapshot, best),
+        card(feature.row, snapshot, best, spreads={name: feature.histogram}),
     )

@@ -5,10 +5,10 @@ from dataclasses import replace
 from markupsafe import Markup
 
 from app.web.widgets import here
-from app.web.widgets.bars import top_head
+from app.web.widgets.bars import Spread, sparkline, top_head
 from app.web.widgets.fields import box, form
 from app.web.widgets.frame import empty
-from app.web.widgets.hits import name_of
+from app.web.widgets.hits import name_of, pick
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.text import count
 from app.web.widgets.tokens import snippet
@@ -25,7 +25,7 @@ def render(atlas: Atlas) -> None:
         return
     page = atlas.pairs(query)
     if page.hits:
-        show(_found(query, page))
+        show(_found(query, page, atlas.histograms(hit.row.id for hit in page.hits)))
     else:
         show(empty("No kept example has this pair.", "Drop the head, or widen the distance."))
 
@@ -64,7 +64,7 @@ def _how(snapshot: str) -> Markup:
     )
 
 
-def _found(query: PairQuery, page: PairPage) -> Markup:
+def _found(query: PairQuery, page: PairPage, spreads: Spread) -> Markup:
     following = replace(query, after=page.after)
     more = a(following, "next page →", page.snapshot, "button") if page.after else ""
     words = "feature" if page.total == 1 else "features"
@@ -72,20 +72,21 @@ def _found(query: PairQuery, page: PairPage) -> Markup:
         '<p><b>{} {}</b></p>{}<div class="row pages">{}</div>',
         count(page.total),
         words,
-        join(_card(hit, page.snapshot) for hit in page.hits),
+        join(_card(hit, spreads, page.snapshot) for hit in page.hits),
         more,
     )
 
 
-def _card(hit: PairHit, snapshot: str) -> Markup:
+def _card(hit: PairHit, spreads: Spread, snapshot: str) -> Markup:
     return html(
-        '<div class="hit"><div><div class="row"><span class="title">{}</span>{}</div>{}</div>'
-        '<div>{}<div class="nums"><span><b>{}</b> of {} strongest examples</span></div></div>'
-        "</div>",
+        '<div class="hit">{}<div><div class="row"><span class="title">{}</span>{}</div>{}</div>'
+        '<div>{}<div class="nums">{}<span><b>{}</b> of {} strongest</span></div></div></div>',
+        pick(hit.row),
         a_id(hit.row.id, snapshot, name_of(hit.row), "title"),
         a_id(hit.row.id, snapshot, kind="id small"),
         snippet(hit.example),
         top_head(hit.row, snapshot),
+        sparkline(hit.row, spreads),
         hit.matches,
         hit.kept,
     )

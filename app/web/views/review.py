@@ -9,7 +9,7 @@ from app.web.url import AtReview
 from app.web.widgets import here
 from app.web.widgets.frame import empty
 from app.web.widgets.html import a, html, join, show
-from app.web.widgets.reviews import REASONS, queue_table, waiting
+from app.web.widgets.reviews import REASONS, name_of_reason, queue_table, waiting
 from app.web.widgets.table import Column, table
 from app.web.widgets.text import count, percent
 from atlas.api import Atlas
@@ -44,7 +44,7 @@ def _reasons(place: AtReview, snapshot: str) -> Markup:
     chips = join(
         a(
             AtReview(one, place.sae),
-            one.replace("_", " ") if one else "any reason",
+            name_of_reason(one) if one else "any reason",
             snapshot,
             "chip on" if one == place.reason else "chip",
             REASONS[one] if one else "",

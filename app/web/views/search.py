@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from app.web.url import AtSearch, link
 from app.web.widgets import here
-from app.web.widgets.bars import top_head
+from app.web.widgets.bars import Spread, sparkline, top_head
 from app.web.widgets.fields import box, choice, form, search_box
 from app.web.widgets.frame import empty
 from app.web.widgets.hits import card, name_of, pick
@@ -46,7 +46,7 @@ _FACETS = {
     "sae": "SAE",
     "model": "model",
 }
-_SHOWN = 8
+_SHOWN, _FEW = 8, 3
 _DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(Query)}
 _FILTERS = [
     name for name in _DEFAULTS if name not in ("text", "by", "sort", "descending", "limit", "after")
@@ -59,8 +59,10 @@ def render(atlas: Atlas) -> None:
     page = atlas.search(query)
     snapshot = page.snapshot
     results = html("{}{}", _hits(atlas, query, page), _pages(query, page))
+    with st.container(horizontal=True, vertical_alignment="center", key="searchbar"):
+        show(_bar(query, snapshot))
+        _save(atlas, query)
     show(
-        _bar(query, snapshot),
         html(
             '<div class="side"><aside>{}{}{}</aside><div>{}{}</div></div>',
             _facets(query, page),
@@ -70,29 +72,43 @@ def render(atlas: Atlas) -> None:
             results if page.hits else _nothing(query, snapshot),
         ),
     )
-    _save(atlas, query)
 
 
 def _hits(atlas: Atlas, query: AtSearch, page: Page) -> Markup:
+    names = [hit.row.id for hit in page.hits]
+    spreads = atlas.histograms(names)
     if query.view == "table":
-        return table(_COLUMNS, (_line(hit.row, page.snapshot) for hit in page.hits))
-    best = atlas.strongest(hit.row.id for hit in page.hits)
-    return join(card(h.row, page.snapshot, best.get(h.row.id), h.reasons) for h in page.hits)
+        return _table([hit.row for hit in page.hits], page.snapshot, spreads)
+    best = atlas.strongest(names)
+    return join(
+        card(hit.row, page.snapshot, best.get(hit.row.id), hit.reasons, spreads)
+        for hit in page.hits
+    )
 
 
+_SCORE = Column("score", True, "mean balanced accuracy of the title")
 _COLUMNS = (
     Column(""),
     Column("feature"),
     Column("title"),
     Column("support", True, "held-back examples that the title's own rule explains"),
-    Column("score", True, "mean balanced accuracy of the title"),
+    _SCORE,
     Column("top head", width="22%"),
     Column("density", True, "share of tokens it fires on"),
+    Column("activations", hint="all firings by activation, log axis"),
     Column("max", True, "largest activation"),
 )
 
 
-def _line(row: FeatureRow, snapshot: str) -> tuple[object, ...]:
+def _table(rows: Sequence[FeatureRow], snapshot: str, spreads: Spread) -> Markup:
+    """A line a feature; scores have a column where there are any."""
+    left_out = () if any(row.title_score is not None for row in rows) else (_SCORE,)
+    shown = [n for n, column in enumerate(_COLUMNS) if column not in left_out]
+    lines = (_line(row, snapshot, spreads) for row in rows)
+    return table([_COLUMNS[n] for n in shown], ([line[n] for n in shown] for line in lines))
+
+
+def _line(row: FeatureRow, snapshot: str, spreads: Spread) -> tuple[object, ...]:
     return (
         pick(row),
         a_id(row.id, snapshot, f"{row.id.sae.layer}-{row.id.sae.set}/{row.id.index}"),
@@ -101,6 +117,7 @@ def _line(row: FeatureRow, snapshot: str) -> tuple[object, ...]:
         percent(row.title_score),
         top_head(row, snapshot),
         density(row.density),
+        sparkline(row, spreads),
         sig(row.max_act),
     )
 
@@ -126,7 +143,7 @@ def _saved(atlas: Atlas, snapshot: str) -> Markup:
 
 
 def _save(atlas: Atlas, query: AtSearch) -> None:
-    with st.popover("Save this search"):
+    with st.popover("Save"):
         name, form_key = author(), key("search")
         title = st.text_input("Its name", key=f"{form_key}-name")
         about = st.text_area("What it finds", key=f"{form_key}-about", height=68)
@@ -208,16 +225,17 @@ def _facet(query: Query, name: str, values: Sequence[tuple[str, int]], snapshot:
         )
         for value, n in values
     ]
+    shown = _SHOWN if len(lines) > _SHOWN + _FEW else len(lines)
     rest = html(
         "<details><summary>{} more</summary><ul>{}</ul></details>",
-        len(lines) - _SHOWN,
-        join(lines[_SHOWN:]),
+        len(lines) - shown,
+        join(lines[shown:]),
     )
     return html(
         '<div class="facet"><h3>{}</h3><ul>{}</ul>{}</div>',
         _FACETS[name],
-        join(lines[:_SHOWN]),
-        rest if len(lines) > _SHOWN else "",
+        join(lines[:shown]),
+        rest if len(lines) > shown else "",
     )
 
 

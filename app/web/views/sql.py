@@ -1,6 +1,7 @@
 """SQL over evidence and notes: an editor, a cookbook, results that can be cited."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -18,6 +19,7 @@ from app.web.widgets.text import count, plain, sig
 from app.web.widgets.write import attempt, author, key
 from app.web.widgets.written import every
 from atlas.api import Atlas
+from atlas.bundle import STUDIED
 from atlas.errors import NotFound
 from atlas.ids import ModelId, parse
 from atlas.note_types import SavedQuery, Scalar
@@ -39,7 +41,7 @@ def render(atlas: Atlas) -> None:
     place, snapshot = here.place(AtSql), atlas.snapshot.name
     editor, library = st.columns([3, 1], gap="large")
     with library:
-        show(_cookbook(atlas, snapshot), _saved(atlas, snapshot), _schema(atlas.schema()))
+        show(_cookbook(atlas, snapshot), _saved(atlas, snapshot), _tables(atlas))
     with editor:
         show(_editor(place, snapshot))
         if not place.query.strip():
@@ -202,12 +204,24 @@ def _saved(atlas: Atlas, snapshot: str) -> Markup:
     )
 
 
-def _schema(tables: tuple[TablePage, ...]) -> Markup:
+def _tables(atlas: Atlas) -> Markup:
+    """What SQL can name: what was measured, what studies found, what people wrote."""
+    kinds: dict[str, list[TablePage]] = {"evidence": [], "studies": [], "notes": []}
+    for one in atlas.schema():
+        studied = "studies" if one.name in STUDIED else "evidence"
+        kinds["notes" if one.store == "notes" else studied].append(one)
+    snapshot = atlas.snapshot.name
+    return join(_schema(tables, f"Tables of {kind}", snapshot) for kind, tables in kinds.items())
+
+
+def _schema(tables: Sequence[TablePage], title: str, snapshot: str) -> Markup:
     parts = (
         html(
-            "<details><summary title='{}'>{}</summary><dl class='schema'>{}</dl></details>",
-            one.sentence,
+            "<details><summary>{}</summary><p class='tiny soft'>{} {}</p>"
+            "<dl class='schema'>{}</dl></details>",
             one.name,
+            one.sentence,
+            a(AtSql(f"SELECT * FROM {one.name} LIMIT 20"), "its first rows", snapshot),
             join(
                 html(
                     "<dt>{} <span class='soft'>{}</span></dt><dd>{}</dd>",
@@ -220,4 +234,4 @@ def _schema(tables: tuple[TablePage, ...]) -> Markup:
         )
         for one in tables
     )
-    return html("<h2>Tables</h2>{}", join(parts))
+    return html('<h2>{}</h2><div class="tables">{}</div>', title, join(parts))

@@ -1,12 +1,14 @@
 """Studies: the paper's experiments on this atlas, with intervals, beside what the paper says."""
 
+from collections.abc import Mapping, Sequence
+
 from markupsafe import Markup
 
 from app.web.url import AtRuns, AtStudies
 from app.web.widgets import here
 from app.web.widgets.frame import empty
-from app.web.widgets.html import a, html, show
-from app.web.widgets.paper import PAPER
+from app.web.widgets.html import a, html, prose, show
+from app.web.widgets.paper import MEASURES, PAPER
 from app.web.widgets.results import study_table
 from app.web.widgets.study_plots import PLOTS
 from app.web.widgets.table import Column, facts, table
@@ -25,6 +27,7 @@ _STUDIES = (
     Column("took", True),
     Column("when"),
 )
+_MISSING = (Column("study"), Column("what it measures"), Column("run it with"))
 _PAPER = (Column("in GPT-2 Small", width="22em"), Column("the paper"))
 
 
@@ -42,19 +45,26 @@ def _all(atlas: Atlas) -> None:
     done = atlas.studies()
     none = empty(
         "No study has been run on this atlas yet.",
-        "`atlas study` lists those that there are; `atlas study prefix` runs one and publishes it.",
+        "Each runs on held-out text, is stored with its intervals and stands here afterwards.",
     )
-    show(
-        html(
-            '<h1 class="pagetop">Studies</h1>{}',
-            table(_STUDIES, (_line(one, snapshot) for one in done)) if done else none,
-        )
-    )
+    known = table(_STUDIES, (_line(one, snapshot) for one in done)) if done else none
+    missing = {name: words for name, words in MEASURES.items() if name not in _names(done)}
+    show(html('<h1 class="pagetop">Studies</h1>{}{}', known, _missing(missing) if missing else ""))
+
+
+def _names(done: Sequence[StudyRow]) -> set[str]:
+    return {one.study for one in done}
+
+
+def _missing(studies: Mapping[str, str]) -> Markup:
+    """Studies that were not run here, with the command for each."""
+    lines = ((name, words, prose(f"`atlas study {name}`")) for name, words in studies.items())
+    return html("<h2>Not run on this atlas yet</h2>{}", table(_MISSING, lines))
 
 
 def _line(one: StudyRow, snapshot: str) -> tuple[object, ...]:
     return (
-        a(AtStudies(one.run), one.study, snapshot),
+        a(AtStudies(one.run), one.study, snapshot, title=MEASURES.get(one.study, "")),
         a(AtRuns(one.run), one.run, snapshot, "id"),
         one.model,
         ", ".join(f"{count(n)} {name.replace('_', ' ')}" for name, n in one.tables.items()),
@@ -69,12 +79,13 @@ def _one(atlas: Atlas, page: StudyPage) -> None:
     snapshot, row = atlas.snapshot.name, page.row
     show(
         html(
-            '<div class="crumbs pagetop">{} / {}</div><h1>{} of {}</h1>'
+            '<div class="crumbs pagetop">{} / {}</div><h1>{} of {}</h1><p class="soft">{}</p>'
             '<div class="two"><div>{}</div><div>{}</div></div>',
             a(AtStudies(), "studies", snapshot),
             row.run,
             row.study.capitalize(),
             row.model,
+            MEASURES.get(row.study, ""),
             _facts(page, snapshot),
             _paper(row.study),
         )

@@ -1,12 +1,12 @@
 """Shares, histograms and logits as bars of plain HTML."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
 from app.web.widgets.html import a_id, html, join
 from app.web.widgets.text import count, exact, fixed, percent, sig, visible
-from atlas.ids import HeadId
+from atlas.ids import FeatureId, HeadId
 from atlas.types import Bins, Feature, FeatureRow, HeadShare, LogitEffect, histogram_edge
 
 
@@ -20,20 +20,20 @@ def bar(share: float | None, weight: float | None = None, title: str = "") -> Ma
     return html('<span class="bar" data-tip="{}">{}</span>', title, join(parts))
 
 
-def top_head(row: FeatureRow, snapshot: str) -> Markup:
-    """The head that gives most to a feature: measured, else by weights."""
+def top_head(row: FeatureRow, snapshot: str, *, flag: bool = True) -> Markup:
+    """The head that gives most: measured, else by weights; with a flag where they differ."""
     of = row.id.sae
     measured = row.dfa_head is not None
     head = HeadId(of.model, of.layer, row.dfa_head if row.dfa_head is not None else row.weight_head)
     share = row.dfa_share if measured else row.weight_share
     same = row.weight_share if row.dfa_head in (None, row.weight_head) else None
-    flag = html(' <span class="chip warn" data-tip="{}">disagree</span>', _DISAGREE)
+    differ = html(' <span class="chip warn" data-tip="{}">disagree</span>', _DISAGREE)
     return html(
         '<div class="headbar">{}{}<span class="n">{}</span></div>{}',
         a_id(head, snapshot, f"L{head.layer}H{head.head}"),
         bar(share if measured else None, same, "measured share; the line is the weight share"),
         percent(share),
-        flag if row.disagree else "",
+        differ if flag and row.disagree else "",
     )
 
 
@@ -150,6 +150,37 @@ def _histogram(
     return html(
         '<div class="hist {}">{}</div><div class="axis">{}</div>', kind, join(columns), axis
     )
+
+
+Spread = Mapping[FeatureId, Sequence[int]]
+"""Features to the histograms of their activations."""
+
+
+def sparkline(row: FeatureRow, among: Spread) -> Markup:
+    """How a feature's activations are spread over all its firings, small.
+
+    The axis is that of all features in the list, so that shapes can be compared: each bar is half
+    an octave. Heights are relative to the feature's own largest bar.
+    """
+    own = _halves(among.get(row.id, ()))
+    if not any(own):
+        return Markup("")
+    filled = [bar for counts in among.values() for bar, n in enumerate(_halves(counts)) if n]
+    first, last, most = min(filled), max(filled) + 1, max(own)
+    columns = (
+        html('<i style="height:{:.0f}%"></i>', max(7.0, 100 * n / most) if n else 0)
+        for n in own[first:last]
+    )
+    words = (
+        f"{count(row.firings)} firings by activation, on a log axis from"
+        f" {sig(histogram_edge(2 * first))} to {sig(histogram_edge(2 * last))}"
+    )
+    return html('<span class="hist spark" data-tip="{}">{}</span>', words, join(columns))
+
+
+def _halves(counts: Sequence[int]) -> list[int]:
+    """The counts of two neighbouring bins together."""
+    return [sum(counts[b : b + 2]) for b in range(0, len(counts), 2)]
 
 
 _BINS = 24

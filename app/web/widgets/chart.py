@@ -7,11 +7,22 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from app.web.widgets.frame import empty
-from app.web.widgets.html import html, join
+from app.web.widgets.html import a_id, html, join
 from app.web.widgets.text import plain, sig
+from atlas.errors import NotFound
+from atlas.ids import Id, ModelId, parse
 from atlas.types import SqlResult
 
 _BARS, _DOTS = 60, 2000
+
+
+class Pair(NamedTuple):
+    """One point of a chart."""
+
+    x: Any
+    y: float
+    name: Id | None
+    """Whose page it leads to."""
 
 
 class Chosen(NamedTuple):
@@ -27,15 +38,30 @@ def chart(result: SqlResult, x: str, y: str) -> Markup:
     if across is None or up is None:
         return empty("No such column.", "Choose the columns of the chart anew.")
     pairs = [
-        (left, float(right))
-        for left, right in zip(across.values, up.values, strict=True)
+        Pair(left, float(right), name)
+        for left, right, name in zip(across.values, up.values, _ids(result), strict=True)
         if left is not None and _is_number(right)
     ]
     if not pairs:
         return empty("Nothing to draw.", f"Column {y} has no numbers here.")
-    if all(_is_number(left) for left, _ in pairs):
-        return _dots([(float(left), right) for left, right in pairs[:_DOTS]], across.name, up.name)
-    return _bars([(str(left), right) for left, right in pairs[:_BARS]], len(pairs))
+    if all(_is_number(one.x) for one in pairs):
+        return _dots(pairs[:_DOTS], across.name, up.name, result.snapshot)
+    return _bars(pairs[:_BARS], len(pairs))
+
+
+def _ids(result: SqlResult) -> list[Id | None]:
+    """What each row is about: its first value that is the id of a page."""
+    return [next((name for name in map(_id, row) if name is not None), None) for row in result.rows]
+
+
+def _id(value: Any) -> Id | None:
+    if not isinstance(value, str) or "/" not in value:
+        return None
+    try:
+        name = parse(value)
+    except NotFound:
+        return None
+    return None if isinstance(name, ModelId) else name
 
 
 def numeric(result: SqlResult) -> list[str]:
@@ -58,34 +84,35 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
-def _bars(pairs: Sequence[tuple[str, float]], total: int) -> Markup:
-    most = max(abs(value) for _, value in pairs) or 1.0
+def _bars(pairs: Sequence[Pair], total: int) -> Markup:
+    most = max(abs(one.y) for one in pairs) or 1.0
     lines = join(
         html(
             '<div class="logit"><span class="tok">{}</span>'
             '<span class="bar {}"><i style="width:{:.1f}%"></i></span>'
             '<span class="n">{}</span></div>',
-            plain(name),
-            "minus" if value < 0 else "",
-            100 * abs(value) / most,
-            sig(value),
+            plain(str(one.x)),
+            "minus" if one.y < 0 else "",
+            100 * abs(one.y) / most,
+            sig(one.y),
         )
-        for name, value in pairs
+        for one in pairs
     )
     more = f"the first {len(pairs)} of {total}" if total > len(pairs) else ""
     return html('<div class="chart">{}<p class="tiny soft">{}</p></div>', lines, more)
 
 
-def _dots(pairs: Sequence[tuple[float, float]], x: str, y: str) -> Markup:
-    (x0, x1), (y0, y1) = (_ends([pair[n] for pair in pairs]) for n in (0, 1))
+def _dots(pairs: Sequence[Pair], x: str, y: str, snapshot: str) -> Markup:
+    (x0, x1), (y0, y1) = _ends([float(one.x) for one in pairs]), _ends([one.y for one in pairs])
     dots = join(
         html(
-            '<i class="dot" style="left:{:.2f}%;bottom:{:.2f}%" data-tip="{}"></i>',
-            2 + 96 * (left - x0) / (x1 - x0),
-            2 + 96 * (up - y0) / (y1 - y0),
-            f"{x} {left!r}\n{y} {up!r}",
+            '<span class="dot" style="left:{:.2f}%;bottom:{:.2f}%" data-tip="{}">{}</span>',
+            2 + 96 * (one.x - x0) / (x1 - x0),
+            2 + 96 * (one.y - y0) / (y1 - y0),
+            f"{one.name or ''}\n{plain(x)} {one.x!r}\n{plain(y)} {one.y!r}".lstrip(),
+            a_id(one.name, snapshot, " ", "") if one.name else Markup("<i></i>"),
         )
-        for left, up in pairs
+        for one in pairs
     )
     return html(
         '<p class="tiny soft">{} ↑ {} to {}</p><div class="scatter">{}</div>'

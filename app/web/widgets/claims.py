@@ -6,8 +6,10 @@ from dataclasses import replace
 import streamlit as st
 from markupsafe import Markup
 
+from app.web.url import AtHead, Ids, link
+from app.web.widgets import here
 from app.web.widgets.frame import empty
-from app.web.widgets.hits import name_of
+from app.web.widgets.hits import name_of, rows_of
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.notes import show_judged, show_title
 from app.web.widgets.queries import place_of
@@ -21,7 +23,7 @@ from atlas.note_types import ROLES, Judged, RoleClaim, RoleEvidence, SavedQuery
 from atlas.types import Head
 
 
-def show_claims(atlas: Atlas, head: Head) -> str:
+def show_claims(atlas: Atlas, head: Head, place: AtHead) -> str:
     """The claims about a head and the form for another one; gives the author's name."""
     claims = notes_on(atlas, str(head.id)).claims
     name = show_title("What people say it does")
@@ -29,8 +31,8 @@ def show_claims(atlas: Atlas, head: Head) -> str:
         show(empty("Nobody has said what this head does.", "Be the first: claim a role."))
     for judged in claims:
         show_judged(atlas, judged, _claim(atlas, judged), name)
-    with st.expander("Claim a role"):
-        claim_form(atlas, head, name)
+    with st.expander("Claim a role", expanded=bool(place.evidence.names)):
+        claim_form(atlas, head, place, name)
     return name
 
 
@@ -49,24 +51,24 @@ def _claim(atlas: Atlas, judged: Judged[RoleClaim]) -> Markup:
         percent(claim.confidence),
         join(chips),
         html("<div>{}</div>", claim.words) if claim.words else "",
-        join(evidence(atlas, link) for link in claim.evidence),
+        join(evidence(atlas, one) for one in claim.evidence),
     )
 
 
-def evidence(atlas: Atlas, link: RoleEvidence) -> Markup:
+def evidence(atlas: Atlas, one: RoleEvidence) -> Markup:
     """One link of evidence, leading to the snapshot in which it was seen."""
-    seen = link.snapshot or atlas.snapshot.name
+    seen = one.snapshot or atlas.snapshot.name
     what: Markup
-    match link.kind:
+    match one.kind:
         case "query":
-            what = html("query {}", _query(atlas, link.ref, seen))
+            what = html("query {}", _query(atlas, one.ref, seen))
         case "metric":
-            what = html("{} of {}", link.ref.replace("_", " "), _target(link.target, seen))
+            what = html("{} of {}", one.ref.replace("_", " "), _target(one.target, seen))
         case "example":
-            what = html("{}, example {}", _target(link.target, seen), link.ref)
+            what = html("{}, example {}", _target(one.target, seen), one.ref)
         case _:
-            what = _target(link.target, seen)
-    sentence = html(": {}", link.sentence) if link.sentence else ""
+            what = _target(one.target, seen)
+    sentence = html(": {}", one.sentence) if one.sentence else ""
     return html('<li>{}{} <span class="soft tiny">in {}</span></li>', what, sentence, seen)
 
 
@@ -82,13 +84,13 @@ def _query(atlas: Atlas, note: str, snapshot: str) -> Markup:
 
 
 @st.fragment
-def claim_form(atlas: Atlas, head: Head, name: str) -> None:
+def claim_form(atlas: Atlas, head: Head, place: AtHead, name: str) -> None:
     """A new claim; every thing chosen as evidence gets a field for what it shows."""
-    form = key("claim")
+    form = f"{key('claim')}-{place.evidence}"
     role = st.selectbox("Role", list(ROLES), format_func=role_name, key=f"{form}-role")
     show(html('<p class="small soft">{}</p>', ROLES[role]))
     words = st.text_area("In your words", key=f"{form}-words", height=68)
-    links = _evidence_fields(atlas, head, form)
+    links = _evidence_fields(atlas, head, place.evidence, form)
     with st.container(horizontal=True):
         dataset = st.text_input("On which text (empty: any)", key=f"{form}-dataset")
         condition = st.text_input("Under which condition (empty: none)", key=f"{form}-condition")
@@ -97,15 +99,26 @@ def claim_form(atlas: Atlas, head: Head, name: str) -> None:
         claim = RoleClaim(
             str(head.id), role, words, dataset, condition, confidence, evidence=tuple(links)
         )
-        attempt("claim", name, lambda: atlas.notes.add(claim, name))
+        attempt("claim", name, lambda: _write(atlas, claim, place, name))
 
 
-def _evidence_fields(atlas: Atlas, head: Head, form: str) -> list[RoleEvidence]:
+def _write(atlas: Atlas, claim: RoleClaim, place: AtHead, name: str) -> None:
+    """Write the claim and leave the evidence that the URL named behind: it is used."""
+    atlas.notes.add(claim, name)
+    if place.evidence.names:
+        here.go(link(replace(place, evidence=Ids()), atlas.snapshot.name))
+
+
+def _evidence_fields(atlas: Atlas, head: Head, given: Ids, form: str) -> list[RoleEvidence]:
     titles = {str(one.row.id): f"{one.row.id.index}: {name_of(one.row)}" for one in head.features}
+    chosen = [one for one in given.names if isinstance(one, FeatureId)]
+    rows = rows_of(atlas, chosen)
+    titles |= {str(one): f"{one.index}: {name_of(rows[one])}" for one in chosen if one in rows}
     saved = {note.id: note.content.name for note in every(atlas, SavedQuery)}
     features = st.multiselect(
         "Evidence: features that show it",
         list(titles),
+        default=[str(one) for one in chosen if one in rows],
         format_func=lambda name: titles.get(name, name),
         accept_new_options=True,
         placeholder="choose, or type an id",
@@ -113,10 +126,10 @@ def _evidence_fields(atlas: Atlas, head: Head, form: str) -> list[RoleEvidence]:
     )
     metrics = _chosen("Evidence: metrics", {one.metric: one.metric for one in head.metrics}, form)
     queries = _chosen("Evidence: saved queries", saved, form)
-    links = [_feature_evidence(atlas, feature, form) for feature in features]
-    links += [RoleEvidence("metric", str(head.id), metric) for metric in metrics]
-    links += [RoleEvidence("query", "", query) for query in queries]
-    return [_said(atlas, link, form) for link in links]
+    found = [_feature_evidence(atlas, feature, form) for feature in features]
+    found += [_said(RoleEvidence("metric", str(head.id), metric), form) for metric in metrics]
+    found += [_said(RoleEvidence("query", "", query), form) for query in queries]
+    return [replace(one, snapshot=atlas.snapshot.name) for one in found]
 
 
 def _chosen(words: str, options: Mapping[str, str], form: str) -> Sequence[str]:
@@ -131,22 +144,25 @@ def _feature_evidence(atlas: Atlas, text: str, form: str) -> RoleEvidence:
     """The feature as a whole, or one of its examples; an unknown id is refused on writing."""
     known = atlas.jump(text).found
     if len(known) != 1 or not isinstance(known[0], FeatureId):
-        return RoleEvidence("target", text)
+        return _said(RoleEvidence("target", text), form)
     name = known[0]
     examples = [f"{one.kind}/{one.rank}" for one in atlas.feature(name).examples]
-    which = st.selectbox(
-        f"What of feature {name.index}",
-        ["the whole feature", *examples],
-        key=f"{form}-which-{name}",
-    )
-    if which in examples:
-        return RoleEvidence("example", str(name), which)
-    return RoleEvidence("target", str(name))
+    which_of, said = st.columns([1, 3])
+    with which_of:
+        which = st.selectbox(
+            f"What of feature {name.index}",
+            ["the whole feature", *examples],
+            key=f"{form}-which-{name}",
+        )
+    with said:
+        if which in examples:
+            return _said(RoleEvidence("example", str(name), which), form)
+        return _said(RoleEvidence("target", str(name)), form)
 
 
-def _said(atlas: Atlas, link: RoleEvidence, form: str) -> RoleEvidence:
-    what = link.target.split("/")[-1] if link.kind in ("target", "example") else link.kind
+def _said(one: RoleEvidence, form: str) -> RoleEvidence:
+    what = one.target.split("/")[-1] if one.kind in ("target", "example") else one.kind
     sentence = st.text_input(
-        "What it shows", key=f"{form}-said-{link.kind}-{link.target}-{link.ref}", placeholder=what
+        "What it shows", key=f"{form}-said-{one.kind}-{one.target}-{one.ref}", placeholder=what
     )
-    return replace(link, sentence=sentence, snapshot=atlas.snapshot.name)
+    return replace(one, sentence=sentence)

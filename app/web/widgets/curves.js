@@ -21,14 +21,14 @@ function scales(curves) {
     x: (v) => LEFT + ((v - x0) / (x1 - x0 || 1)) * (WIDTH - LEFT - 12),
     y: (v) => HEIGHT - BOTTOM - ((v - y0) / (y1 - y0 || 1)) * (HEIGHT - BOTTOM - TOP),
     xs: [...new Set(xs)].sort((a, b) => a - b),
-    ys: [y0, (y0 + y1) / 2, y1],
+    ys: ticks(y0, y1, 6),
   };
 }
 
 function axes(at, data) {
   const parts = at.ys.flatMap((v) => [
     draw("line", { x1: LEFT, x2: WIDTH - 12, y1: at.y(v), y2: at.y(v), class: "grid" }),
-    draw("text", { x: LEFT - 6, y: at.y(v) + 4, "text-anchor": "end" }, Number(v.toPrecision(2))),
+    draw("text", { x: LEFT - 6, y: at.y(v) + 4, "text-anchor": "end" }, v),
   ]);
   for (const v of at.xs) parts.push(draw("text", { x: at.x(v), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, v));
   parts.push(draw("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 2, "text-anchor": "middle" }, data.x));

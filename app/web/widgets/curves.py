@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 import streamlit as st
 
+_HERE = Path(__file__).parent
 _COMPONENT = st.components.v2.component(
-    "atlas_curves", js=Path(__file__).with_name("curves.js").read_text(), isolate_styles=False
+    "atlas_curves",
+    js="\n".join((_HERE / f"{name}.js").read_text() for name in ("ticks", "curves")),
+    isolate_styles=False,
 )
 
 

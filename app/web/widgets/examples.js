@@ -45,6 +45,7 @@ function sumOf(example, data) {
     `activation ${signed(example.act)} =`,
     ...shown.map(([name, value]) => `  ${name.padEnd(long)} ${signed(value)}`),
     `residual ${example.residual.toExponential(1)}`,
+    ...(example.tenth === null ? [] : [`in tenth ${example.tenth + 1} of 10, 10 is the strongest`]),
   ].join("\n");
 }
 

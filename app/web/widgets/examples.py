@@ -27,7 +27,7 @@ def data_of(feature: Feature) -> dict[str, Any]:
     examples, of = feature.examples, feature.id.sae
     texts = list(dict.fromkeys(token for one in examples for token in one.tokens))
     number = {text: place for place, text in enumerate(texts)}
-    groups = groupby(examples, key=lambda one: (one.kind, one.band))
+    groups = groupby(examples, key=_together)
     return {
         "texts": [visible(text) for text in texts],
         "exact": [exact(text) for text in texts],
@@ -36,6 +36,11 @@ def data_of(feature: Feature) -> dict[str, Any]:
         "heads": [f"L{of.layer}H{share.head}" for share in feature.heads],
         "groups": [_group(feature, *key, list(group), number) for key, group in groups],
     }
+
+
+def _together(one: Example) -> tuple[str, int | None]:
+    """What stands under one heading: an interval each, but all tenths together."""
+    return one.kind, None if one.kind == "decile" else one.band
 
 
 def _group(
@@ -56,6 +61,7 @@ def _example(one: Example, number: dict[str, int]) -> dict[str, Any]:
         "pos": one.pos,
         "from": strongest.pos if strongest else None,
         "act": one.act,
+        "tenth": one.band if one.kind == "decile" else None,
         "acts": one.acts,
         "sources": [(source.pos, source.dfa, source.head) for source in one.sources],
         "heads": one.head_dfa,
@@ -84,8 +90,8 @@ def _title(feature: Feature, kind: str, band: int | None) -> str:
             return f"Interval {band}"
         case "random":
             return "Drawn at random from all firings"
-        case "decile" if band is not None:
-            return f"Tenth {band + 1} of 10 of the firings, by activation"
+        case "decile":
+            return "From every tenth of the firings, by activation"
         case _:
             return "Near misses: did not fire"
 
@@ -99,6 +105,7 @@ def _note(feature: Feature, kind: str, examples: Sequence[Example]) -> str:
         case "random":
             return f"{len(examples)} of {feature.row.firings:,}"
         case "decile":
-            return f"{len(examples)} of about {feature.row.firings // 10:,}"
+            tenths = len({one.band for one in examples})
+            return f"{len(examples)} from {tenths} tenths, the strongest tenth first"
         case _:
             return "one per context, nearest first; the figure is the pre-activation"

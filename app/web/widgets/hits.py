@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from app.web.widgets.bars import top_head
+from app.web.widgets.bars import Spread, sparkline, top_head
 from app.web.widgets.html import a_id, html, join
 from app.web.widgets.text import density, percent, sig
 from app.web.widgets.tokens import snippet
@@ -13,6 +13,7 @@ from atlas.api import Atlas
 from atlas.ids import FeatureId
 from atlas.types import Example, FeatureRow
 
+_NO_SPREAD: Spread = {}
 _SAID_BY_TITLE = ("title: ", "label: ")
 _MATCH = re.compile("«(.*?)»", re.DOTALL)
 
@@ -49,9 +50,21 @@ def support(row: FeatureRow) -> Markup:
 
 
 def card(
-    row: FeatureRow, snapshot: str, best: Example | None, reasons: Sequence[str] = ()
+    row: FeatureRow,
+    snapshot: str,
+    best: Example | None,
+    reasons: Sequence[str] = (),
+    spreads: Spread = _NO_SPREAD,
 ) -> Markup:
-    """One search result, with what matched marked in the title and named below it."""
+    """One search result, with what matched marked in the title and named below it.
+
+    Args:
+        row: the feature.
+        snapshot: name of what is shown.
+        best: its strongest example.
+        reasons: what matched, in «» where it stands.
+        spreads: histograms of the activations of all results of the list.
+    """
     marked = _matched_title(row, reasons)
     others = [one for one in reasons if marked is None or not one.startswith(_SAID_BY_TITLE)]
     why = html('<div class="why">{}</div>', join(map(_marked, others), " · ")) if others else ""
@@ -59,7 +72,7 @@ def card(
     name = name_of(row) if marked is None else _marked(marked)
     return html(
         '<div class="hit">{}<div><div class="row"><span class="title">{}</span>{}{}{}</div>'
-        '{}{}</div><div>{}<div class="nums">{}</div></div></div>',
+        '{}{}</div><div>{}<div class="nums">{}{}</div></div></div>',
         pick(row),
         a_id(row.id, snapshot, name, "title"),
         a_id(row.id, snapshot, kind="id small"),
@@ -68,6 +81,7 @@ def card(
         why,
         snippet(best) if best else "",
         top_head(row, snapshot),
+        sparkline(row, spreads),
         html(
             '<span data-tip="share of tokens it fires on">fires on <b>{}</b></span>'
             '<span data-tip="largest activation">max <b>{}</b></span>',

@@ -10,6 +10,14 @@ class Reported(NamedTuple):
     value: str
 
 
+MEASURES = {
+    "heads": "What every head looks at and does: metrics, patterns, composition, ablation cost.",
+    "families": "Which family each feature belongs to, by rules tested on held-out text.",
+    "roles": "What each head does by its top features, and whether that is one thing.",
+    "prefix": "Induction of every head by the length of the repeated prefix.",
+    "ioi": "Indirect-object identification: which heads and features carry it.",
+}
+"""Every study and what it measures."""
 PAPER: dict[str, tuple[Reported, ...]] = {
     "prefix": (
         Reported("L5H1 by prefix length", "from under 0.3 to over 0.7 past about two tokens"),

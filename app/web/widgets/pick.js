@@ -37,14 +37,16 @@ function showChosen() {
     tray.className = "atlas-tray drawn";
     document.querySelector(".stApp")?.append(tray);
   }
-  const key = names.join(",") + location.search;
+  const key = names.join(",") + location.pathname + location.search;
   if (tray.dataset.key === key) return;
   tray.dataset.key = key;
   const clear = document.createElement("button");
   clear.type = "button";
   clear.textContent = "clear";
   clear.onclick = () => choose(names, false);
-  tray.replaceChildren(trayLink(`${names.length} chosen`, "basket", { ids: key.slice(0, names.join(",").length) }));
+  tray.replaceChildren(trayLink(`${names.length} chosen`, "basket", { ids: names.join(",") }));
+  const head = location.pathname.endsWith("/head") && new URLSearchParams(location.search).get("id");
+  if (head) tray.append(trayLink("as evidence for a role", "head", { id: head, evidence: names.join(",") }));
   if (names.length === 2) tray.append(trayLink("compare", "compare", { a: names[0], b: names[1] }));
   tray.append(clear);
 }

@@ -11,9 +11,9 @@ from atlas.api import Atlas
 from atlas.ids import FeatureId
 
 _HOW = Markup(
-    '<p class="tiny soft">To label it anew from here, start the server with'
-    " <code>ATLAS_LABEL_URL</code> and <code>ATLAS_LABEL_MODEL</code>: address and model of an"
-    " OpenAI-compatible endpoint.</p>"
+    '<details class="aside"><summary>Label it anew</summary><p class="small soft">Start the server'
+    " with <code>ATLAS_LABEL_URL</code> and <code>ATLAS_LABEL_MODEL</code>, address and model of an"
+    " OpenAI-compatible endpoint: a button then stands here.</p></details>"
 )
 
 

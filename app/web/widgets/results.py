@@ -225,6 +225,9 @@ def _plain(value: object, snapshot: str) -> object:
             return _linked(value, snapshot, value)
         case str():
             return plain(value)
+        case list() | tuple() if all(isinstance(one, str) for one in value):
+            tokens = (html('<span class="tok">{}</span>', visible(one)) for one in value)
+            return html('<span class="tokens">{}</span>', join(tokens))
         case list() | tuple():
             return " ".join(map(str, value))
         case _:

@@ -52,6 +52,11 @@ def _waiting(
     return _atlas.review_queue(limit, sae, reason)
 
 
+def name_of_reason(reason: ReviewReason) -> str:
+    """A reason in a word or two."""
+    return reason.replace("_", " ")
+
+
 def queue_table(items: Sequence[ReviewItem], snapshot: str) -> Markup:
     """Features that wait for a person, each with its reasons."""
     return table(_ITEMS, (_line(one, snapshot) for one in items))
@@ -59,11 +64,14 @@ def queue_table(items: Sequence[ReviewItem], snapshot: str) -> Markup:
 
 def _line(one: ReviewItem, snapshot: str) -> tuple[object, ...]:
     of = one.row.id
-    why = join(html("<div>{}</div>", REASONS[reason]) for reason in one.reasons)
+    why = join(
+        html('<span class="chip" data-tip="{}">{}</span>', REASONS[reason], name_of_reason(reason))
+        for reason in one.reasons
+    )
     return (
         pick(one.row),
         a_id(of, snapshot, f"{of.sae.layer}-{of.sae.set}/{of.index}"),
         html("{} {}", title(one.row), support(one.row)),
-        html('<div class="small">{}</div>', why),
-        top_head(one.row, snapshot),
+        html('<div class="row">{}</div>', why),
+        top_head(one.row, snapshot, flag=False),
     )

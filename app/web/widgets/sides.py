@@ -11,6 +11,7 @@ from app.web.widgets.html import a, a_id, html, join
 from app.web.widgets.table import Column, table
 from app.web.widgets.text import count, percent
 from atlas.api import Atlas
+from atlas.ids import parse_head
 from atlas.types import Query, Sae
 
 _FACETS = {"family": "Families", "head": "Top heads"}
@@ -83,14 +84,16 @@ def _facet(atlas: Atlas, both: tuple[Side, Side], name: str, words: str, snapsho
 
 
 def _linked(both: tuple[Side, Side], name: str, value: str, snapshot: str) -> object:
-    if name != "family":
-        return value
+    if name == "head":
+        return a_id(parse_head(value), snapshot)
     layers = {sae.id.layer for side in both for sae in side.saes}
     layer = layers.pop() if len(layers) == 1 else None
     return a(Query(family=value, layer=layer), value.replace("_", " "), snapshot)
 
 
 def _cells(n: int, total: int) -> tuple[object, ...]:
+    if not n:
+        return "–", "", ""
     bar = html('<span class="bar"><i style="width:{:.1f}%"></i></span>', 100 * n / total)
     return count(n), percent(n / total), bar
 

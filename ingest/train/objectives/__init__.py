@@ -3,11 +3,11 @@
 from ingest.config import SaePart, TrainPart
 from ingest.train.objectives.batchtopk import BatchTopK
 from ingest.train.objectives.jumprelu import JumpRelu
-from ingest.train.objectives.objective import Objective, Pass
+from ingest.train.objectives.objective import Objective, Pass, Stack
 from ingest.train.objectives.relu import Relu
 from ingest.train.objectives.topk import TopK
 
-__all__ = ["Objective", "Pass", "make_objective"]
+__all__ = ["Objective", "Pass", "Stack", "make_objective"]
 
 _KINDS: dict[str, type[Objective]] = {
     "batchtopk": BatchTopK,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ingest.train.objectives.objective import Objective
 from ingest.train.params import Params
+from ingest.train.stacked import Chosen, largest_of_batch
 from ingest.train.step import largest
 
 
@@ -24,6 +25,13 @@ class BatchTopK(Objective):
     def hits(self, pre: Tensor, step: int, cut: float, log_threshold: Tensor) -> Tensor:  # noqa: ARG002
         count = min(self.k_at(step) * len(pre), pre.numel())
         return largest(pre, count, 0.9 * cut)
+
+    @property
+    def is_bounded(self) -> bool:
+        return True
+
+    def chosen(self, pre: Tensor, step: int) -> Chosen:
+        return largest_of_batch(pre, self.k_at(step) * pre.shape[1])
 
     def threshold(self, params: Params, cut: Tensor) -> Tensor:
         return torch.zeros_like(params.b_enc) + cut.to(params.b_enc.device)[:, None]

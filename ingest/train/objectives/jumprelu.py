@@ -10,10 +10,12 @@ is the L0 that training steers to. Thresholds are trained as logarithms and begi
 fire on average.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from ingest.train.objectives.objective import Objective, Pass
+from ingest.train.objectives.objective import Objective, Pass, Stack
 from ingest.train.params import Params, Scale
 from ingest.train.step import csr, largest, sampled
 
@@ -24,9 +26,9 @@ SAMPLE = 1024
 class JumpRelu(Objective):
     """Thresholds learned by a straight-through estimator; k is the target of L0."""
 
-    def start(self, z: Tensor, generator: torch.Generator) -> tuple[Params, Scale]:
-        params, scale = super().start(z, generator)
-        x = scale.apply(z[:SAMPLE].transpose(0, 1))
+    def start(self, z: Tensor, generators: Sequence[torch.Generator]) -> tuple[Params, Scale]:
+        params, scale = super().start(z, generators)
+        x = scale.apply(z[:SAMPLE].transpose(0, 1).contiguous())
         for layer, w_enc in enumerate(params.w_enc):
             pre = x[layer] @ w_enc.T
             firing = largest(pre, self.sae.k * len(pre), 0.0)
@@ -50,6 +52,25 @@ class JumpRelu(Objective):
         by_threshold = -(threshold[features] * by_act + by_count) / width
         gradient = torch.zeros_like(threshold).index_add_(0, features, by_threshold)
         gradients.log_threshold[batch.layer] = gradient * threshold
+
+    def acts(
+        self,
+        pre: Tensor,
+        step: int,  # noqa: ARG002
+        log_threshold: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        threshold = log_threshold.exp().to(pre.dtype)[:, None]
+        none = torch.zeros(len(pre), dtype=torch.bool, device=pre.device)
+        return pre * (pre > threshold), none
+
+    def add_stacked_gradients(self, params: Params, gradients: Params, batch: Stack) -> None:
+        threshold, width = params.log_threshold.exp(), self.sae.bandwidth
+        n, k = batch.pre.shape[1], self.sae.k
+        near = (batch.pre - threshold.to(batch.pre.dtype)[:, None]).abs() < width / 2
+        by_act = (batch.by_act * near).sum(1, dtype=torch.float32)
+        by_count = self.sae.l0_weight * 2 * (batch.l0 / k - 1) / k / n
+        by_threshold = -(threshold * by_act + by_count[:, None] * near.sum(1)) / width
+        gradients.log_threshold.copy_(by_threshold * threshold)
 
     def threshold(self, params: Params, cut: Tensor) -> Tensor:  # noqa: ARG002
         return params.log_threshold.exp()

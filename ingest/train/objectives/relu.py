@@ -8,6 +8,7 @@ loss is divided by d_in, which Adam does not see.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -30,11 +31,19 @@ class Relu(Objective):
     def l1(self) -> float:
         return self.sae.l1
 
-    def start(self, z: Tensor, generator: torch.Generator) -> tuple[Params, Scale]:
-        return apart(z, self.sae.d_sae, generator), unscaled(z)
+    def start(self, z: Tensor, generators: Sequence[torch.Generator]) -> tuple[Params, Scale]:
+        return apart(z, self.sae.d_sae, generators), unscaled(z)
 
     def rate(self, step: int, dropped: int) -> float:
         return dropping_rate(self.part, step, dropped, self.steps)
 
     def hits(self, pre: Tensor, step: int, cut: float, log_threshold: Tensor) -> Tensor:  # noqa: ARG002
         return (pre.flatten() > 0).nonzero().squeeze(-1)
+
+    def acts(
+        self,
+        pre: Tensor,
+        step: int,  # noqa: ARG002
+        log_threshold: Tensor,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
+        return pre.relu(), torch.zeros(len(pre), dtype=torch.bool, device=pre.device)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ingest.train.objectives.objective import Objective
+from ingest.train.stacked import Chosen, largest_of_tokens
 
 
 class TopK(Objective):
@@ -18,3 +19,10 @@ class TopK(Objective):
         rows = torch.arange(len(pre), device=pre.device)[:, None]
         flat = top.indices + rows * pre.shape[1]
         return flat[top.values > 0].sort().values
+
+    @property
+    def is_bounded(self) -> bool:
+        return True
+
+    def chosen(self, pre: Tensor, step: int) -> Chosen:
+        return largest_of_tokens(pre, self.k_at(step))

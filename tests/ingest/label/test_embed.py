@@ -108,7 +108,7 @@ def test_settings_come_from_the_environment_and_the_official_key_stays_home():
 @pytest.mark.parametrize(
     ("env", "match"),
     [
-        ({"ATLAS_EMBED_URL": "http://h"}, "belong together"),
+        ({"ATLAS_EMBED_URL": "http://h"}, "names no model"),
         ({"ATLAS_EMBED_URL": "ftp://h", "ATLAS_EMBED_MODEL": "m"}, "not the URL"),
         ({"ATLAS_EMBED_URL": "http://u:p@h", "ATLAS_EMBED_MODEL": "m"}, "carries a secret"),
     ],

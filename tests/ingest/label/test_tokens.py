@@ -104,9 +104,17 @@ def test_support_is_counted_on_firings_that_formed_nothing():
     def plant(columns, rows):
         columns["token"][rows.start : rows.start + 12] = "board"  # the forming ones alone
 
-    title = an_sae(plant)[0, "title"]
-    assert title.text == "“board”"
-    assert title.support == 0.0
+    labels = an_sae(plant)
+    assert labels[0, "when"].text == "“board”"
+    assert labels[0, "title"].support == 0.0
+
+
+def test_a_title_that_explains_little_of_what_judges_it_says_that_it_is_unclear():
+    def plant(columns, rows):
+        columns["token"][rows.start : rows.start + 12] = "board"
+
+    labels = an_sae(plant)
+    assert labels[0, "title"].text == "unclear: “board”"
 
 
 def test_what_holds_for_all_features_does_not_name_one():

@@ -39,7 +39,9 @@ def some_contexts(count=64, width=16, vocab=500, seed=0):
     return Contexts(tokens, full, np.arange(count, dtype=np.int32), np.zeros(count, np.int32))
 
 
-def a_stream(model=None, layers=(0, 1), seed=0, buffer=32, repeats=2, batch=64, **positions):
+def a_stream(
+    model=None, layers=(0, 1), seed=0, buffer=32, repeats=2, batch=64, trained=None, **positions
+):
     return Stream(
         model or PlantedModel(),
         some_contexts(),
@@ -47,4 +49,5 @@ def a_stream(model=None, layers=(0, 1), seed=0, buffer=32, repeats=2, batch=64, 
         PositionsPart(**positions),
         Buffers(buffer, repeats, batch, seed),
         batch_contexts=8,
+        trained=trained,
     )

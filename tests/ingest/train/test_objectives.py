@@ -78,7 +78,7 @@ def test_jumprelus_gradients_equal_those_of_the_dense_formula(l0_weight):
 def test_jumprelu_begins_with_k_firings_per_token():
     z = torch.randn(200, 1, D, generator=torch.Generator().manual_seed(3)) + 2
     objective = an_objective("jumprelu")
-    params, scale = objective.start(z, torch.Generator().manual_seed(0))
+    params, scale = objective.start(z, [torch.Generator().manual_seed(0)])
     pre = scale.apply(z.transpose(0, 1))[0] @ params.w_enc[0].T
     hits = objective.hits(pre, 0, 0.0, params.log_threshold[0])
     assert len(hits) / 200 == pytest.approx(4, abs=0.05)
@@ -86,7 +86,7 @@ def test_jumprelu_begins_with_k_firings_per_token():
 
 def test_relu_starts_apart_on_raw_z_with_unit_decoder_rows():
     z = torch.randn(50, 1, D) * 3 + 5
-    params, scale = an_objective("relu").start(z, torch.Generator().manual_seed(0))
+    params, scale = an_objective("relu").start(z, [torch.Generator().manual_seed(0)])
     assert torch.equal(scale.apply(z.transpose(0, 1)), z.transpose(0, 1))
     assert torch.allclose(params.w_dec.norm(dim=-1), torch.ones(1, F))
     assert 0.9 * (6 / F) ** 0.5 < params.w_enc.abs().max() < (6 / F) ** 0.5

@@ -75,8 +75,8 @@ def test_firings_are_counted_over_the_window_and_a_replacement_drops_the_rate():
     for step in range(1, 9):
         state.step = step
         state.firings[:, 0] += 5  # only feature 0 ever fires
-        _count(state, part, 5, objective, batches)
+        _count(state, part, (0,), objective, batches)
         if step == 3:
-            assert (state.counted, int(state.firings[0, 0])) == (5, 5)
+            assert (state.counted, int(state.firings[0, 0])) == (64, 5)
     assert (state.resampled, state.dropped, state.place) == (1, 4, Place(0, 3))
     assert resample.SCALE == 0.2

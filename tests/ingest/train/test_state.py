@@ -7,7 +7,7 @@ import torch
 from safetensors import SafetensorError
 
 from ingest.train.params import unscaled
-from ingest.train.state import Checkpoints, State, read_checkpoint
+from ingest.train.state import Checkpoints, State, clear_drafts, read_checkpoint, steps_done
 from ingest.train.stream import Place
 from tests.ingest.train.test_step import D, some_params
 
@@ -57,11 +57,21 @@ def test_a_restored_optimiser_takes_the_same_step(tmp_path):
 
 
 def test_a_half_written_file_is_no_checkpoint(tmp_path):
-    (tmp_path / "c.partial").mkdir()
-    (tmp_path / "c.partial" / "c").write_bytes(b"half")
+    (tmp_path / "c.12.partial").mkdir()
+    (tmp_path / "c.12.partial" / "c").write_bytes(b"half")
     assert read_checkpoint(tmp_path / "c", "cpu", BETAS) is None
-    with Checkpoints(tmp_path / "c", 0.0, time.monotonic):
-        assert not (tmp_path / "c.partial").exists()
+    assert steps_done(tmp_path / "c") == 0
+    clear_drafts(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_trainings_of_the_same_leave_one_whole_checkpoint_and_nothing_else(tmp_path):
+    one, other = (Checkpoints(tmp_path / "c", 0.0, time.monotonic) for _ in range(2))
+    with one, other:
+        one.save(a_state(), LIMITS)
+        other.save(a_state(), LIMITS)
+    assert steps_done(tmp_path / "c") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
 def test_a_checkpoint_is_due_when_its_time_has_come(tmp_path):

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.terminal import meant
+from app.terminal.names import meant
 from atlas.api import Atlas
 from atlas.errors import QueryError
 from atlas.hypothesis_types import Instance, Trial, Verdict

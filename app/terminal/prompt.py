@@ -4,7 +4,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
-from app.terminal import ACTIVATION, SOURCE, look_up
+from app.terminal.names import look_up
+from app.terminal.table import ACTIVATION, SOURCE
 from atlas.api import Atlas
 from atlas.errors import NotFound
 from atlas.ids import FeatureId
