@@ -17,8 +17,9 @@ from torch import Tensor
 from atlas.model import LanguageModel
 from ingest.studies.study import Arrays, Batch, Study
 
-CONTEXTS = 4
-"""Contexts at a time; what they give is kept, so this much is lost where a study is stopped."""
+CONTEXTS, LAYERS = 4, 3
+"""Contexts and layers at a time; what they give is kept, so this much is lost where a study is
+stopped."""
 CHECKED = 8
 """Heads that are run again in float32, on the first contexts."""
 
@@ -36,13 +37,17 @@ def costs(study: Study, model: LanguageModel, means: Tensor, contexts: slice) ->
         Arrays `clean` `[context]`, `ablated` `[layer, head, context]` (both sums, nats) and
         `predicted` `[context]`, the tokens that they are over.
     """
-    heads = list(np.ndindex(*means.shape[:2]))
+    layers, n_heads = means.shape[:2]
     for batch in study.batches("ablate", contexts, CONTEXTS):
-        name = f"ablate-{batch.first:07d}"
-        sums = study.keep(name, partial(_sums, model, means, heads, batch))["sums"]
+        parts = []
+        for first in range(0, layers, LAYERS):
+            some = range(first, min(first + LAYERS, layers))
+            heads = [(layer, head) for layer in some for head in range(n_heads)]
+            name = f"ablate-{batch.first:07d}-{first:03d}"
+            parts.append(study.keep(name, partial(_sums, model, means, heads, batch))["sums"])
         yield {
-            "clean": sums[0],
-            "ablated": sums[1:].reshape(*means.shape[:2], -1),
+            "clean": parts[0][0],
+            "ablated": np.concatenate([sums[1:] for sums in parts]).reshape(layers, n_heads, -1),
             "predicted": _predicted(batch).sum(1).numpy(),
         }
 

@@ -80,7 +80,7 @@ def study_table(
     )
 
 
-_KIND = ("metric", "measure")
+_KIND = ("metric", "measure", "what")
 """Columns whose values have units of their own."""
 Scales = Mapping[tuple[str, str], tuple[float, float]]
 """Estimate and kind to the ends of its track."""
