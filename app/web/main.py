@@ -30,7 +30,8 @@ from app.web.views import (
     studies,
 )
 from app.web.widgets import here
-from app.web.widgets.frame import show_foot, show_frame, show_newer, tell_browser, told
+from app.web.widgets.frame import show_foot, show_frame, show_newer, tell_browser, told, way_out
+from app.web.widgets.text import plain
 from app.web.widgets.write import me
 from atlas.api import Atlas
 from atlas.errors import AtlasError
@@ -75,7 +76,9 @@ class Settings:
 @st.cache_resource(show_spinner=False)
 def opened(store: str, notes: str | None, read_only: bool) -> Atlas:
     """One handle per store, shared by all sessions."""
-    return Atlas.open(store, notes=notes, read_only=read_only)
+    atlas = Atlas.open(store, notes=notes, read_only=read_only)
+    atlas.prepare()
+    return atlas
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -100,7 +103,7 @@ def show_page(name: str, settings: Settings) -> None:
     with bar:
         show_frame(name, atlas.snapshot.name if atlas else newest or "")
     if atlas is not None:
-        told(partial(VIEWS[name][1], atlas))
+        told(partial(VIEWS[name][1], atlas), way_out(url.PAGES[name], atlas.snapshot.name))
         show_foot(atlas.snapshot.name, _json(name, settings, atlas))
     pin = url.moved(given, newest) if newest and url.SNAPSHOT not in given else ""
     tell_browser(given, here.going() or pin, me())
@@ -117,7 +120,8 @@ def _json(name: str, settings: Settings, atlas: Atlas) -> str:
 
 
 def _title(name: str) -> str:
-    subject = st.query_params.get("id") or VIEWS[name][0]
+    given = next((st.query_params[one] for one in ("id", "text") if st.query_params.get(one)), "")
+    subject = plain(given[:60]) or VIEWS[name][0]
     return subject if name == "" else f"{subject} · feature-atlas"
 
 

@@ -11,11 +11,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from app.web.url import AtFeature, link
+from app.web.url import (
+    AtFeature,
+    AtHead,
+    AtHeads,
+    AtHome,
+    AtReview,
+    AtRuns,
+    AtSearch,
+    AtSql,
+    link,
+)
 from app.web.widgets.examples import data_of
 from atlas.api import Atlas
-from atlas.ids import FeatureId
-from atlas.types import Query
+from atlas.ids import FeatureId, parse_head
+from atlas.types import PairQuery, Query
 from tests.browser.chrome import browser, served
 from tests.browser.reader import Reader
 
@@ -23,7 +33,7 @@ LOADS = 20
 WATCH = """
 window.seenAt = {};
 new MutationObserver(() => {
-  for (const [name, css] of [["title", ".stHtml h1"], ["examples", ".ex .one"]])
+  for (const [name, css] of [["title", ".stHtml h1"], ["examples", ".ex .one"], ["whole", ".foot"]])
     if (!window.seenAt[name] && document.querySelector(css))
       requestAnimationFrame(() => { window.seenAt[name] ??= performance.now(); });
 }).observe(document, { childList: true, subtree: true });
@@ -69,9 +79,11 @@ def main(store: Path) -> None:
             atlas.families(name),
             atlas.densities(name.sae),
         ),
-        "search": lambda _: atlas.strongest(
-            hit.row.id for hit in atlas.search(Query(sort="support")).hits
-        ),
+        "search": lambda _: listed(atlas, Query(sort="support")),
+        "words": lambda _: listed(atlas, Query("the of")),
+        "pairs": lambda _: [
+            atlas.histograms(hit.row.id for hit in atlas.pairs(PairQuery(distance_max=1)).hits)
+        ],
         "head": lambda _: (
             atlas.head(head, 40),
             atlas.head_studies(head),
@@ -84,6 +96,10 @@ def main(store: Path) -> None:
         ),
         "review": lambda _: (atlas.review_queue(50), atlas.label_methods()),
         "compare": lambda name: atlas.compare(name, names[0]),
+        "sae": lambda name: (atlas.sae(name.sae), atlas.densities(name.sae)),
+        "run": lambda name: atlas.record(atlas.sae(name.sae).run),
+        "studies": lambda _: atlas.studies(),
+        "sql": lambda _: (atlas.schema(), atlas.cookbook()),
     }
     for page, job in jobs.items():
         print(f"data of {page:8}", figures([timed(lambda n=n, j=job: j(n)) for n in names]))
@@ -91,6 +107,14 @@ def main(store: Path) -> None:
     middle, most = statistics.median(sizes) / 1000, max(sizes) / 1000
     print(f"examples of a feature: {middle:.0f} kB, at most {most:.0f} kB")
     in_browser(store, [link(AtFeature(name), atlas.snapshot.name) for name in names])
+    others = (AtHome(), AtSearch(sort="support"), AtHead(parse_head(head)), AtHeads(), AtReview())
+    whole(store, [link(place, atlas.snapshot.name) for place in (*others, AtSql(), AtRuns())])
+
+
+def listed(atlas: Atlas, query: Query) -> object:
+    """What a page of results shows."""
+    names = [hit.row.id for hit in atlas.search(query).hits]
+    return atlas.strongest(names), atlas.histograms(names)
 
 
 def in_browser(store: Path, urls: list[str]) -> None:
@@ -111,6 +135,20 @@ def in_browser(store: Path, urls: list[str]) -> None:
             moves.append(driver.execute_async_script(MOVE))
             reader.settle()
         print("move to next feature", figures(moves))
+
+
+def whole(store: Path, urls: list[str]) -> None:
+    """Full loads of other pages, until their last line is drawn."""
+    with served(store) as site, browser() as driver:
+        reader = Reader(driver, site)
+        reader.open(urls[0])
+        driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+        for url in urls:
+            times = []
+            for _ in range(LOADS // 2):
+                reader.open(url)
+                times.append(driver.execute_script("return window.seenAt.whole") or float("nan"))
+            print(f"whole {url.split('?')[0]:10}", figures([t for t in times if t == t]))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from app.web.url import (
     AtSearch,
     AtSql,
     AtStudies,
+    AtTest,
     Ids,
     link,
 )
@@ -96,6 +97,8 @@ def pages(atlas: Atlas) -> dict[str, str]:
         ),
         "pairs": PairQuery(),
         "pairs-found": PairQuery(distance_min=1, distance_max=1),
+        "test": AtTest("src.before == dst.token and distance > 5", str(head)),
+        **{f"study-{one.study}": AtStudies(one.run) for one in reversed(atlas.studies())},
         "runs": AtRuns(),
         "run": AtRuns(row_of.run.id),
         "notes": AtNotes(),

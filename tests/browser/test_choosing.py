@@ -35,6 +35,17 @@ def test_features_are_chosen_by_keys_and_tagged_at_once(reader):
     assert not reader.driver.find_elements("css selector", ".atlas-tray")
 
 
+def test_rows_of_a_table_are_gone_through_by_keys_too(reader):
+    reader.open("search?snapshot=000002&sort=id&descending=false&view=table")
+    reader.driver.execute_script("localStorage.clear()")
+    reader.keys("jx")
+    reader.find(".atlas-tray", "1 chosen")
+    reader.keys("j")
+    reader.keys("\ue007")
+    reader.see("Heads that write it")
+    reader.click(".atlas-tray button", "clear")
+
+
 def test_enter_opens_what_the_keys_stand_on_and_slash_searches(reader):
     reader.open("search?snapshot=000002&sort=id&descending=false")
     reader.keys("/")

@@ -94,6 +94,29 @@ def test_a_role_is_claimed_with_two_pieces_of_evidence(reader):
     assert reader.find("input[aria-label='Your name']").get_attribute("value") == "Ada"
 
 
+def test_what_was_chosen_on_a_head_becomes_evidence_for_a_role(reader):
+    reader.open("head?id=toy/L1H0&snapshot=000002")
+    reader.driver.execute_script("localStorage.clear()")
+    for name in ("toy/1-t/1", "toy/1-t/2"):
+        reader.click(f"input[data-pick='{name}']")
+    reader.click(".atlas-tray a", "as evidence for a role")
+    reader.find("input[aria-label='What it shows'][placeholder='2']")
+    assert "evidence=toy/1-t/1,toy/1-t/2" in reader.url
+    reader.fill("Your name", "Ada")
+    reader.fill("In your words", "It looks one back.")
+    reader.press("Claim this role")
+    reader.see("It looks one back.")
+    reader.see("toy/1-t/2 in 000002")
+    reader._until(lambda: "evidence" not in reader.url, "a form without what was used")
+    reader.driver.execute_script("localStorage.clear()")
+
+
+def test_a_feature_leads_to_a_claim_with_itself_as_evidence(reader):
+    reader.open(f"feature?id={FEATURE}&snapshot=000002")
+    reader.click("h3 a", "claim a role of L1H1")
+    reader.find("input[aria-label='What it shows'][placeholder='0']")
+
+
 def test_two_heads_are_compared(reader):
     reader.open(f"head?id={HEAD}&snapshot=000002")
     reader.click(".crumbs a", "compare")

@@ -107,7 +107,9 @@ def live(own):
             record.TrainingPoint(n, step, 50 * step, 0.5, 8.0, 0.0, float("nan"), 1e-3)
             for n in (0, 1)
         ]
-        progress.append(folder / record.CURVE, record.curve_line(points))
+        progress.append(folder / record.curve_file((0, 1)), record.curve_line(points))
+    alone = record.TrainingPoint(2, 1, 50, 0.25, 8.0, 0.0, 0.5, 1e-3)  # of a group of its own
+    progress.append(folder / record.curve_file((2,)), record.curve_line([alone]))
     figures = {"fvu": [0.25, 0.5], "l0": [8.0, 8.0], "dead": [0.0, 0.125], "reading": 40.0}
     now = datetime.now(UTC)
     progress.write(
@@ -130,10 +132,11 @@ def test_a_run_that_goes_on_shows_its_curve_and_its_log_before_it_is_published(l
     ):  # fmt: skip
         assert words in html, words
     drawn = json.loads(component(test, "atlas_training"))
-    assert (drawn["names"], drawn["steps"]) == (["layer 0", "layer 1"], [1, 2])
+    assert (drawn["names"], drawn["steps"]) == (["layer 0", "layer 1", "layer 2"], [1, 2])
     values = {plot["name"]: plot["values"] for plot in drawn["plots"]}
-    assert values["FVU"] == [[0.5, 0.5], [0.5, 0.5]]
-    assert values["Loss"] == [[None, None], [None, None]]  # no number
+    assert values["FVU"] == [[0.5, 0.5], [0.5, 0.5], [0.25, None]]
+    assert values["Loss"] == [[None, None], [None, None], [0.5, None]]  # no number
+    assert values["Learning rate"] == [[1e-3, 1e-3]]
 
 
 def test_a_run_that_was_killed_says_so(live):

@@ -45,6 +45,16 @@ def test_a_label_is_written_shown_and_voted_on(own):
     assert judged.votes == ()
 
 
+def test_a_person_stands_for_the_title_of_a_machine_and_others_vote_on_it(own):
+    test = signed(page(own, "feature", id=FEATURE))
+    html = seen(press(test, "Confirm the machine's title"))
+    (note,) = Atlas.open(own).notes.every(HumanLabel)
+    assert note.content.text == "predicts “ board” by induction"
+    assert "0 agree, 0 dispute" in "".join(one.proto.popover.label for one in test.get("popover"))
+    assert "ada" in html
+    assert "Confirm the machine's title" not in [one.label for one in test.button]
+
+
 def test_without_a_name_nothing_is_written_and_the_words_stay(own):
     test = page(own, "feature", id=FEATURE)
     field(test, "New comment").input("a thought")

@@ -172,7 +172,7 @@ def _numbers(atlas: Atlas, feature: Feature) -> Markup:
     values = [abs(one.value) for one in (*feature.top_logits, *feature.bottom_logits)]
     scale = max(values, default=1.0)
     return html(
-        '<div class="three">{}{}{}</div>',
+        '<h2>What it says, and how strongly it fires</h2><div class="three">{}{}{}</div>',
         logits(feature.top_logits, "Raises the logits of", scale),
         logits(feature.bottom_logits, "Lowers the logits of", scale),
         Markup("") if feature.is_dead else _activation(atlas, feature),

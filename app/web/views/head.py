@@ -57,13 +57,15 @@ def render(atlas: Atlas) -> None:
     head = atlas.head(place.id, _SHOWN, place.by)
     claims = notes_on(atlas, str(head.id)).claims
     studied, every_head = atlas.head_studies(head.id), atlas.head_metrics(head.id.model)
-    show(
-        _crumbs(head, atlas.model(head.id.model), snapshot),
-        _top(head, claims, _metrics(head, every_head), snapshot),
-        looks(head.id, studied, snapshot),
+    measured = html(
+        "<h2>Metrics</h2>{}{}", _metrics(head, every_head), looks(head.id, studied, snapshot)
     )
+    is_claiming = bool(place.evidence.names)  # then the form comes first
+    show(_crumbs(head, atlas.model(head.id.model), snapshot), _top(head, claims, snapshot))
+    show("" if is_claiming else measured)
     name = show_claims(atlas, head, place)
     show(
+        measured if is_claiming else "",
         roles(atlas, atlas.machine_roles(head.id)),
         effects(studied, snapshot),
         _features(place, head, snapshot),
@@ -99,7 +101,7 @@ def _crumbs(head: Head, model: Model, snapshot: str) -> Markup:
     )
 
 
-def _top(head: Head, claims: Sequence[Judged[RoleClaim]], metrics: Markup, snapshot: str) -> Markup:
+def _top(head: Head, claims: Sequence[Judged[RoleClaim]], snapshot: str) -> Markup:
     name, row = head.id, head.row
     measured = Query(model=name.model, layer=name.layer, head=name.head, sort="head_share")
     facts = (
@@ -109,7 +111,7 @@ def _top(head: Head, claims: Sequence[Judged[RoleClaim]], metrics: Markup, snaps
     )
     return html(
         '<p class="id soft">{}</p><h1>Layer {}, head {}</h1><div class="row chips">{}</div>'
-        '<div class="figures">{}</div><p class="small">{}</p><h2>Metrics</h2>{}',
+        '<div class="figures">{}</div><p class="small">{}</p>',
         str(name),
         name.layer,
         name.head,
@@ -118,7 +120,6 @@ def _top(head: Head, claims: Sequence[Judged[RoleClaim]], metrics: Markup, snaps
         a(measured, "Search the features to which it gives at least a quarter", snapshot)
         if head.features
         else "",
-        metrics,
     )
 
 

@@ -29,6 +29,8 @@ _COUNTS = {
     "weight_features": "features led, by weight share",
 }
 _RANKED, _NAMED = 25, 8
+_NAME = 0.16, 0.045
+"""Width and height of a name, as shares of the scatter's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,8 @@ def _scatter(x: _Measure, y: _Measure, snapshot: str) -> Markup:
     both = [head for head in x.values if head in y.values and (x.values[head] or y.values[head])]
     if not both:
         return empty("No head has both.", "Choose other measures.")
-    far = sorted(both, key=lambda head: -(x.place(head) + y.place(head)))[:_NAMED]
+    places = {head: (x.place(head), y.place(head)) for head in both}
+    far = _apart(sorted(both, key=lambda head: -sum(places[head])), places)
     dots = join(
         html(
             '<span class="dot{}" style="left:{:.2f}%;bottom:{:.2f}%" data-name="{}"'
@@ -240,6 +243,21 @@ def _scatter(x: _Measure, y: _Measure, snapshot: str) -> Markup:
         x.words,
         x1,
     )
+
+
+def _apart(
+    heads: Sequence[HeadId], places: Mapping[HeadId, tuple[float, float]]
+) -> Sequence[HeadId]:
+    """The first heads whose names do not lie on each other."""
+    named: list[HeadId] = []
+    for head in heads:
+        left, up = places[head]
+        others = (places[one] for one in named)
+        if all(abs(left - x) > _NAME[0] or abs(up - y) > _NAME[1] for x, y in others):
+            named.append(head)
+        if len(named) == _NAMED:
+            break
+    return named
 
 
 def _label_side(share: float) -> str:

@@ -46,7 +46,7 @@ _FACETS = {
     "sae": "SAE",
     "model": "model",
 }
-_SHOWN = 8
+_SHOWN, _FEW = 8, 3
 _DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(Query)}
 _FILTERS = [
     name for name in _DEFAULTS if name not in ("text", "by", "sort", "descending", "limit", "after")
@@ -95,7 +95,7 @@ _COLUMNS = (
     _SCORE,
     Column("top head", width="22%"),
     Column("density", True, "share of tokens it fires on"),
-    Column("activations", width="5.5em", hint="all firings by activation, log axis"),
+    Column("activations", hint="all firings by activation, log axis"),
     Column("max", True, "largest activation"),
 )
 
@@ -225,16 +225,17 @@ def _facet(query: Query, name: str, values: Sequence[tuple[str, int]], snapshot:
         )
         for value, n in values
     ]
+    shown = _SHOWN if len(lines) > _SHOWN + _FEW else len(lines)
     rest = html(
         "<details><summary>{} more</summary><ul>{}</ul></details>",
-        len(lines) - _SHOWN,
-        join(lines[_SHOWN:]),
+        len(lines) - shown,
+        join(lines[shown:]),
     )
     return html(
         '<div class="facet"><h3>{}</h3><ul>{}</ul>{}</div>',
         _FACETS[name],
-        join(lines[:_SHOWN]),
-        rest if len(lines) > _SHOWN else "",
+        join(lines[:shown]),
+        rest if len(lines) > shown else "",
     )
 
 

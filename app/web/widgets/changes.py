@@ -32,7 +32,6 @@ def changes_table(changes: Sequence[Change], snapshot: str) -> Markup:
 
 def _line(change: Change, snapshot: str) -> tuple[object, ...]:
     content = change.after or change.before
-    about = getattr(content, "target", None)
     return (
         when(change.changed_at),
         change.author,
@@ -40,8 +39,16 @@ def _line(change: Change, snapshot: str) -> tuple[object, ...]:
             "{} {}", _DID[change.action], a(AtNotes(change.note), kind_word(change.kind), snapshot)
         ),
         said(content) if content else "",
-        a_id(parse(about), snapshot) if about else "",
+        _about(content, snapshot) if content else "",
     )
+
+
+def _about(content: Content, snapshot: str) -> Markup | str:
+    """What it was written on: a feature, a head and so on, or for a vote the note it judges."""
+    if isinstance(content, Vote):
+        return a(AtNotes(content.about), "the note it is on", snapshot)
+    target = getattr(content, "target", None)
+    return a_id(parse(target), snapshot) if target else ""
 
 
 _DID = {

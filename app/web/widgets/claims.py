@@ -127,9 +127,9 @@ def _evidence_fields(atlas: Atlas, head: Head, given: Ids, form: str) -> list[Ro
     metrics = _chosen("Evidence: metrics", {one.metric: one.metric for one in head.metrics}, form)
     queries = _chosen("Evidence: saved queries", saved, form)
     found = [_feature_evidence(atlas, feature, form) for feature in features]
-    found += [RoleEvidence("metric", str(head.id), metric) for metric in metrics]
-    found += [RoleEvidence("query", "", query) for query in queries]
-    return [_said(atlas, one, form) for one in found]
+    found += [_said(RoleEvidence("metric", str(head.id), metric), form) for metric in metrics]
+    found += [_said(RoleEvidence("query", "", query), form) for query in queries]
+    return [replace(one, snapshot=atlas.snapshot.name) for one in found]
 
 
 def _chosen(words: str, options: Mapping[str, str], form: str) -> Sequence[str]:
@@ -144,22 +144,25 @@ def _feature_evidence(atlas: Atlas, text: str, form: str) -> RoleEvidence:
     """The feature as a whole, or one of its examples; an unknown id is refused on writing."""
     known = atlas.jump(text).found
     if len(known) != 1 or not isinstance(known[0], FeatureId):
-        return RoleEvidence("target", text)
+        return _said(RoleEvidence("target", text), form)
     name = known[0]
     examples = [f"{one.kind}/{one.rank}" for one in atlas.feature(name).examples]
-    which = st.selectbox(
-        f"What of feature {name.index}",
-        ["the whole feature", *examples],
-        key=f"{form}-which-{name}",
-    )
-    if which in examples:
-        return RoleEvidence("example", str(name), which)
-    return RoleEvidence("target", str(name))
+    which_of, said = st.columns([1, 3])
+    with which_of:
+        which = st.selectbox(
+            f"What of feature {name.index}",
+            ["the whole feature", *examples],
+            key=f"{form}-which-{name}",
+        )
+    with said:
+        if which in examples:
+            return _said(RoleEvidence("example", str(name), which), form)
+        return _said(RoleEvidence("target", str(name)), form)
 
 
-def _said(atlas: Atlas, one: RoleEvidence, form: str) -> RoleEvidence:
+def _said(one: RoleEvidence, form: str) -> RoleEvidence:
     what = one.target.split("/")[-1] if one.kind in ("target", "example") else one.kind
     sentence = st.text_input(
         "What it shows", key=f"{form}-said-{one.kind}-{one.target}-{one.ref}", placeholder=what
     )
-    return replace(one, sentence=sentence, snapshot=atlas.snapshot.name)
+    return replace(one, sentence=sentence)

@@ -20,6 +20,7 @@ from app.web.url import (
     AtTest,
     Place,
     link,
+    parse,
 )
 from app.web.widgets.html import a, html, join, prose, show
 from atlas.errors import AtlasError
@@ -93,33 +94,55 @@ def show_foot(snapshot: str, json: str) -> None:
     words = "The address of this page shows the same thing to anybody."
     show(
         html(
-            '<div class="foot"><span>snapshot {}</span><span>{}</span>{}</div>',
+            '<div class="foot"><span>snapshot {}</span><span>{}</span>{}'
+            '<span class="right" data-tip="{}">keys</span></div>',
             snapshot,
             words,
             as_json,
+            _KEYS,
         )
     )
 
 
-def told(work: Callable[[], T]) -> T | None:
-    """What `work` gives; where it fails, its message is shown: the one place that does so."""
+_KEYS = """\
+/  search
+j, k  down and up a list
+Enter  open    x  choose
+[, ]  the one before and after"""
+
+
+def told(work: Callable[[], T], out: str = "") -> T | None:
+    """What `work` gives; where it fails, its message is shown: the one place that does so.
+
+    `out` is shown with the message: links to where the reader can go on.
+    """
     try:
         return work()
     except AtlasError as error:
-        show_error(error)
+        show_error(error, out)
         return None
 
 
-def show_error(error: AtlasError) -> None:
+def show_error(error: AtlasError, out: str = "") -> None:
     """A message and the way out."""
     hint = html("<p>{}</p>", prose(_sentence(error.hint))) if error.hint else ""
     show(
         html(
-            '<div class="notice" role="alert"><p><b>{}</b></p>{}</div>',
+            '<div class="notice" role="alert"><p><b>{}</b></p>{}{}</div>',
             prose(_sentence(error.message)),
             hint,
+            out,
         )
     )
+
+
+def way_out(kind: type, snapshot: str) -> Markup:
+    """Links from a page that cannot be shown: to itself without parameters, or a search; home."""
+    try:
+        anew = a(parse(kind, {}), "this page from its beginning", snapshot)
+    except AtlasError:
+        anew = a(Query(sort="support"), "search", snapshot)
+    return html("<p>{} · {}</p>", anew, a(AtHome(), "home", snapshot))
 
 
 NO_METRICS = "`atlas ingest` measures the heads of the layers that its job names."

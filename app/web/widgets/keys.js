@@ -1,10 +1,10 @@
-// Keys for those who leave the mouse alone: / search, j and k through results, Enter opens, x
+// Keys for those who leave the mouse alone: / search, j and k through results or rows, Enter opens, x
 // chooses, [ and ] to the page before and after.
 
 const typing = (node) => node.closest?.("input, textarea, select, [contenteditable=true]");
 
 function step(by) {
-  const hits = [...document.querySelectorAll(".hit")];
+  const hits = [...document.querySelectorAll(".hit, tr:has([data-pick])")];
   if (!hits.length) return;
   const now = hits.findIndex((one) => one.classList.contains("at"));
   const next = Math.min(hits.length - 1, Math.max(0, now + by));
@@ -22,8 +22,8 @@ const KEYS = {
     ?? document.querySelector(".top input"))?.focus(),
   j: () => step(1),
   k: () => step(-1),
-  Enter: () => document.querySelector(".hit.at a.title")?.click(),
-  x: () => document.querySelector(".hit.at [data-pick]")?.click(),
+  Enter: () => document.querySelector(".at a.title, .at a.id")?.click(),
+  x: () => document.querySelector(".at [data-pick]")?.click(),
   "[": () => turn(["previous", "first page"]),
   "]": () => turn(["next"]),
 };

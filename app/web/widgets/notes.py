@@ -12,13 +12,14 @@ from markupsafe import Markup
 
 from app.web.url import AtCollection, AtNotes
 from app.web.widgets.changes import changes_table
+from app.web.widgets.hits import rows_of
 from app.web.widgets.html import a, html, join, show
 from app.web.widgets.labels import SIDES
 from app.web.widgets.text import when
 from app.web.widgets.write import attempt, author, key
 from app.web.widgets.written import every, notes_on
 from atlas.api import Atlas
-from atlas.ids import FeatureId, Id
+from atlas.ids import FeatureId, Id, parse_feature
 from atlas.note_types import (
     Collection,
     Comment,
@@ -96,7 +97,18 @@ def _labels(atlas: Atlas, notes: NotesOn, name: str) -> None:
         content = judged.note.content
         words = html('<span class="chip">{}</span> {}', SIDES[content.side], content.text)
         show_judged(atlas, judged, words, name)
+    _confirm(atlas, notes, name)
     _label_form(atlas, notes.target, name)
+
+
+def _confirm(atlas: Atlas, notes: NotesOn, name: str) -> None:
+    """A button by which a person stands for the machine's title; others then vote on it."""
+    (row,) = rows_of(atlas, [parse_feature(notes.target)]).values()
+    title = row.title
+    if title is None or title in {judged.note.content.text for judged in notes.labels}:
+        return
+    if st.button("Confirm the machine's title", key=key("confirm")):
+        attempt("confirm", name, lambda: atlas.notes.add(HumanLabel(notes.target, title), name))
 
 
 def _label_form(atlas: Atlas, target: str, name: str) -> None:
@@ -235,4 +247,4 @@ def _collect(atlas: Atlas, chosen: str, members: tuple[Member, ...], name: str) 
 
 
 def _none() -> Markup:
-    return Markup('<span class="small soft">None yet.</span>')
+    return Markup('<p class="small soft">None yet.</p>')

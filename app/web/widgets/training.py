@@ -1,7 +1,7 @@
 """The curves of a training as small multiples, laid out here and drawn by training.js."""
 
+import math
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def show_training(curve: Sequence[TrainingPoint], links: Mapping[int, str], key:
     """One small plot a figure, one line a layer, over the tokens trained on.
 
     Args:
-        curve: by layer, then step; every layer has the same steps.
+        curve: by layer, then step.
         links: layer to the address of its SAE, where there is one.
         key: different for each run of a page.
     """
@@ -35,31 +35,36 @@ def show_training(curve: Sequence[TrainingPoint], links: Mapping[int, str], key:
 
 
 def data_of(curve: Sequence[TrainingPoint], links: Mapping[int, str]) -> dict[str, Any]:
-    """What training.js draws; what is no number, as when a training diverges, is left out."""
+    """What training.js draws; what is no number, as when a training diverges, is left out.
+
+    Layers may be trained in groups one after the other: those that come later have fewer steps.
+    """
     layers = list(dict.fromkeys(point.layer for point in curve))
-    rows = {layer: [point for point in curve if point.layer == layer] for layer in layers}
-    first = rows[layers[0]]
+    known = {(point.layer, point.step): point for point in curve}
+    by_step = {point.step: point for point in curve}
+    steps = sorted(by_step)
     plots = [
         {
             "name": name,
             "words": words,
-            "values": [[_finite(getattr(point, figure)) for point in rows[n]] for n in layers],
+            "values": [[_figure(known.get((n, step)), figure) for step in steps] for n in layers],
         }
         for figure, (name, words) in _PLOTS.items()
     ]
     rate = {
         "name": "Learning rate",
         "words": "of all layers",
-        "values": [[_finite(point.learning_rate) for point in first]],
+        "values": [[_figure(by_step[step], "learning_rate") for step in steps]],
     }
     return {
         "names": [f"layer {layer}" for layer in layers],
         "links": [links.get(layer, "") for layer in layers],
-        "steps": [point.step for point in first],
-        "tokens": [point.tokens for point in first],
+        "steps": steps,
+        "tokens": [by_step[step].tokens for step in steps],
         "plots": [*plots, rate],
     }
 
 
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
+def _figure(point: TrainingPoint | None, name: str) -> float | None:
+    value = math.nan if point is None else float(getattr(point, name))
+    return value if math.isfinite(value) else None
