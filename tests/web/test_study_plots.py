@@ -56,16 +56,17 @@ def test_rankings_of_heads_show_their_check():
 
 
 def test_induction_features_are_drawn_by_how_strongly_they_fire():
-    columns = ("sae", "family", "bin", "precision", "precision_low", "precision_high")
+    columns = ("sae", "family", "bin", "fired", "precision", "precision_low", "precision_high")
     test = drawn(
         "family_bin", columns,
-        ("toy/1-t", "induction", 9, 0.9, 0.8, 1.0),
-        ("toy/1-t", "induction", 0, 0.25, 0.2, 0.3),
-        ("toy/1-t", "previous_token", 0, 0.1, 0.0, 0.2),
-        ("toy/2-t", "induction", 0, None, None, None),
+        ("toy/1-t", "induction", 9, 600, 0.9, 0.8, 1.0),
+        ("toy/1-t", "induction", 0, 700, 0.25, 0.2, 0.3),
+        ("toy/1-t", "previous_token", 0, 9000, 0.1, 0.0, 0.2),
+        ("toy/2-t", "induction", 0, 30, 0.5, 0.1, 0.9),
+        ("toy/2-t", "induction", 1, 0, None, None, None),
     )  # fmt: skip
     (curve,) = json.loads(component(test, "atlas_curves"))["curves"]
-    assert curve["name"] == "toy/1-t"
+    assert curve["name"] == "toy/1-t", "the other one fires too seldom"
     assert curve["points"] == [[0.05, 0.25, 0.2, 0.3], [0.95, 0.9, 0.8, 1.0]]
 
 

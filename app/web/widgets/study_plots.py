@@ -73,20 +73,28 @@ def head_rankings(one: StudyTable, model: str, snapshot: str) -> None:
         show(lines_plot(f"The {_HEADS} highest heads", words, titled))
 
 
-_BINS = 10
+_BINS, _FIRINGS = 10, 1000
 
 
 def family_bins(one: StudyTable, model: str, snapshot: str) -> None:  # noqa: ARG001
-    """How often induction features fire where induction is, by how strongly they fire."""
+    """How often induction features fire where induction is, by how strongly they fire.
+
+    SAEs whose induction features fire too seldom to tell are left out.
+    """
     ways: dict[str, list[Point]] = defaultdict(list)
+    fired: dict[str, int] = defaultdict(int)
     for cell in cells(one):
         if cell["family"] != "induction" or cell["precision"] is None:
             continue
         x = (cell["bin"] + 0.5) / _BINS
         ends = cell["precision_low"], cell["precision_high"]
         ways[cell["sae"]].append(Point(x, cell["precision"], *ends))
-    curves = [Curve(sae, link(at(parse_sae(sae)), snapshot), sorted(own))
-              for sae, own in ways.items()]  # fmt: skip
+        fired[cell["sae"]] += cell["fired"]
+    curves = [
+        Curve(sae, link(at(parse_sae(sae)), snapshot), sorted(own))
+        for sae, own in ways.items()
+        if fired[sae] >= _FIRINGS
+    ]
     if curves:
         show_curves(
             curves,
