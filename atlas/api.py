@@ -116,6 +116,10 @@ class Atlas:
         """End the processes and connections that were opened; the Atlas cannot be used again."""
         self._beside.close()
 
+    def prepare(self) -> None:
+        """Begin to load what the first search by meaning would wait for; for servers."""
+        self._beside.meaning.prepare()
+
     def __enter__(self) -> "Atlas":
         return self
 

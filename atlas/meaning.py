@@ -62,6 +62,13 @@ class Meaning:
                     self._known.popitem(last=False)
             return found
 
+    def prepare(self) -> None:
+        """Open the model on a thread of its own: one that runs here takes seconds to load.
+
+        A search that comes earlier waits for it.
+        """
+        threading.Thread(target=self.of, args=("ready",), daemon=True).start()
+
     def _embedded(self, text: str) -> Wanted | str:
         self._embedder = self._embedder or self._open()
         if self._embedder is None:

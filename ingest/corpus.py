@@ -75,13 +75,13 @@ def build(
     """
     names: list[tuple[str, str]] = []
     cutter = _Cutter(part, bos)
-    splits: list[list[_Window]] = [[], [], []]
+    splits: list[list[_Row]] = [[], [], []]
     filled = [0, 0, 0]
     split = 0
     for document, tokens in _tokenised(documents, tokenise):
         names.append((document.id, document.source))
         for window in cutter.cut(len(names) - 1, tokens):
-            splits[split].append(window)
+            splits[split].append(_row(window))
             filled[split] += len(window.tokens)
         if filled[split] >= wanted[split]:
             cutter.forget()
@@ -94,7 +94,7 @@ def build(
             f"{wanted[0]:,} to evaluate, {wanted[1]:,} to mine and the rest to train",
             "give more text, or lower evaluate.tokens and mine.tokens",
         )
-    evaluate, mine, train = (_stack(windows, part.context_length) for windows in splits)
+    evaluate, mine, train = (_stack(rows, part.context_length) for rows in splits)
     digest = hashlib.sha256()
     for one in (evaluate, mine, train):
         digest.update(one.tokens.tobytes())
@@ -124,13 +124,13 @@ def take(
         CorpusError: the documents hold fewer.
     """
     names: list[tuple[str, str]] = []
-    windows: list[_Window] = []
+    rows: list[_Row] = []
     cutter, filled = _Cutter(part, bos), 0
     for document, ids in _tokenised(documents, tokenise):
         names.append((document.id, document.source))
-        new = list(cutter.cut(len(names) - 1, ids))
-        windows += new
-        filled += sum(len(window.tokens) for window in new)
+        new = [_row(window) for window in cutter.cut(len(names) - 1, ids)]
+        rows += new
+        filled += sum(len(row.tokens) for row in new)
         if filled >= tokens:
             break
     if filled < tokens:
@@ -138,7 +138,7 @@ def take(
             f"corpus {part.name} has {filled:,} held-out tokens; {tokens:,} are wanted",
             "lower `tokens`, or give more text with `corpus.name`",
         )
-    contexts = _stack(windows, part.context_length)
+    contexts = _stack(rows, part.context_length)
     ids_, sources = (list(column) for column in zip(*names, strict=True))
     return Text(contexts, ids_, sources, hashlib.sha256(contexts.tokens.tobytes()).hexdigest())
 
@@ -171,6 +171,18 @@ class _Window(NamedTuple):
     doc: int
     start: int
     tokens: list[int]
+
+
+class _Row(NamedTuple):
+    """A window that is kept: as Python's integers a large corpus would take ten times the room."""
+
+    doc: int
+    start: int
+    tokens: NDArray[np.int32]
+
+
+def _row(window: _Window) -> _Row:
+    return _Row(window.doc, window.start, np.array(window.tokens, np.int32))
 
 
 class _Cutter:
@@ -219,14 +231,14 @@ def _tokenised(
         yield from zip(group, tokenise([document.text for document in group]), strict=True)
 
 
-def _stack(windows: list[_Window], length: int) -> Contexts:
-    tokens = np.zeros((len(windows), length), np.int32)
-    for row, window in zip(tokens, windows, strict=True):
-        row[: len(window.tokens)] = window.tokens
+def _stack(rows: list[_Row], length: int) -> Contexts:
+    tokens = np.zeros((len(rows), length), np.int32)
+    for into, row in zip(tokens, rows, strict=True):
+        into[: len(row.tokens)] = row.tokens
     column = {
-        "length": [len(window.tokens) for window in windows],
-        "doc": [window.doc for window in windows],
-        "start": [window.start for window in windows],
+        "length": [len(row.tokens) for row in rows],
+        "doc": [row.doc for row in rows],
+        "start": [row.start for row in rows],
     }
     return Contexts(tokens, *(np.array(values, np.int32) for values in column.values()))
 

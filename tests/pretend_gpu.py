@@ -5,8 +5,9 @@ the GPU. On demand also asking for a value, which makes the host wait for the de
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -48,8 +49,23 @@ def pretend_gpu(*, may_ask: bool = True) -> Iterator[torch.device]:
     Args:
         may_ask: False to raise Asked where the host would wait for the device.
     """
-    with _Mode(not may_ask):
+    with (
+        _Mode(not may_ask),
+        patch.object(torch.cuda, "Event", _Done),
+        patch.object(torch.cuda, "device_of", lambda _: nullcontext()),
+    ):
         yield GPU
+
+
+class _Done:
+    """An event of a device that is never behind."""
+
+    def record(self) -> None:
+        """Nothing to wait for."""
+
+    def query(self) -> bool:
+        """Whether it has happened."""
+        return True
 
 
 class _Mode(TorchFunctionMode):

@@ -1,5 +1,7 @@
 """Search by meaning: beside words where a model is set, said where none is, never in the way."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,25 @@ def test_a_search_finds_what_no_word_of_it_says_and_tells_why(evidence):
     assert both.total == len(TITLES) + 1  # and the same word in the other SAE
     only = find(evidence, Query("induction", by="meaning"), wanted=wanted)
     assert (only.searched, ids(only)[0]) == (("meaning",), "toy/1-t/4")
+
+
+def test_a_model_that_was_prepared_is_opened_once():
+    opened = []
+
+    class Slow:
+        model = "m"
+
+        def embed(self, texts):
+            return np.array([unit(1, 0)] * len(texts))
+
+    def open_slowly():
+        opened.append(time.sleep(0.05))
+        return Slow()
+
+    meaning = Meaning(open_slowly)
+    meaning.prepare()
+    assert isinstance(meaning.of("words"), Wanted)
+    assert len(opened) == 1
 
 
 def test_pages_of_a_merged_search_neither_skip_nor_repeat(evidence):

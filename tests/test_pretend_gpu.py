@@ -15,16 +15,6 @@ from tests.models import BOS, a_folder
 from tests.pretend_gpu import moved, pretend_gpu
 
 
-class Event:
-    """A device that is always done."""
-
-    def record(self) -> None:
-        pass
-
-    def query(self) -> bool:
-        return True
-
-
 @pytest.fixture
 def gpu(monkeypatch):
     """Models that are asked for on `cuda` are on the pretended one."""
@@ -38,7 +28,6 @@ def gpu(monkeypatch):
 
     monkeypatch.setitem(load.__globals__, "_boot", booted)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "Event", Event)
     with pretend_gpu() as device:
         yield device
 

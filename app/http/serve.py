@@ -36,6 +36,7 @@ def serve(
     settings = checked(host, settings or Settings())
     with Atlas.open(store, notes=notes) as atlas:
         atlas.verify()
+        atlas.prepare()
         uvicorn.run(
             make_app(atlas, settings), host=host, port=port, log_level="warning", access_log=False,
             server_header=False,

@@ -76,7 +76,9 @@ class Settings:
 @st.cache_resource(show_spinner=False)
 def opened(store: str, notes: str | None, read_only: bool) -> Atlas:
     """One handle per store, shared by all sessions."""
-    return Atlas.open(store, notes=notes, read_only=read_only)
+    atlas = Atlas.open(store, notes=notes, read_only=read_only)
+    atlas.prepare()
+    return atlas
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

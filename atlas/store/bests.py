@@ -1,4 +1,4 @@
-"""The strongest example of every feature, read straight from a file: a list shows one per feature.
+"""The strongest examples of every feature, read straight from a file: a list shows one per feature.
 
 The table `example` has them too; it packs two thousand rows together, and to read one of them is to
 unpack them all.
@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from atlas.errors import StoreError
-from atlas.store.lists import Lists, new
+from atlas.store.lists import Lists, new, opened
 
 FOLDER = "bests"
+RANKS = 4
+"""Top examples of a feature that are kept: a pair's strongest example is seldom a weak one."""
 _ROWS = 16_384
 _SAES = "SELECT sae FROM sae ORDER BY model, layer, set_name"
 _BEST = """
-SELECT * FROM example WHERE sae = $sae AND kind = 'top' AND rank = 0 ORDER BY feature
+SELECT * FROM example WHERE sae = $sae AND kind = 'top' AND rank < $ranks ORDER BY feature, rank
 """
 _BIAS = "SELECT bias FROM feature WHERE sae = $sae ORDER BY feature"
 
@@ -30,7 +32,7 @@ def build(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
         OSError: they cannot be written.
     """
     folder.mkdir()
-    schema = con.execute(_BEST, {"sae": -1}).to_arrow_reader(1).schema
+    schema = con.execute(_BEST, {"sae": -1, "ranks": RANKS}).to_arrow_reader(1).schema
     places: list[Any] = []
     biases: list[Any] = []
     at = 0
@@ -40,16 +42,21 @@ def build(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
     ):
         for (sae,) in con.execute(_SAES).fetchall():
             bias = con.execute(_BIAS, {"sae": sae}).fetchnumpy()["bias"]
-            place = np.full(len(bias), -1, np.int32)
-            for batch in con.execute(_BEST, {"sae": sae}).to_arrow_reader(_ROWS):
-                place[batch.column("feature").to_numpy()] = np.arange(at, at + batch.num_rows)
+            place = np.full((len(bias), RANKS), -1, np.int32)
+            for batch in con.execute(_BEST, {"sae": sae, "ranks": RANKS}).to_arrow_reader(_ROWS):
+                rows = tuple(batch.column(name).to_numpy() for name in ("feature", "rank"))
+                place[rows] = np.arange(at, at + batch.num_rows)
                 at += batch.num_rows
                 out.write_batch(batch)
             places.append(place)
             biases.append(np.ma.filled(bias, np.nan).astype(np.float32))
-    for name, parts, kind in (("places", places, np.int32), ("biases", biases, np.float32)):
-        column = new(folder / f"{name}.npy", kind, (sum(map(len, parts)),))
-        column[: sum(map(len, parts))] = np.concatenate([np.zeros(0, kind), *parts])
+    _save(folder / "places.npy", places, (RANKS,), np.int32)
+    _save(folder / "biases.npy", biases, (), np.float32)
+
+
+def _save(path: Path, parts: list[Any], width: tuple[int, ...], kind: Any) -> None:
+    whole = np.concatenate([np.zeros((0, *width), kind), *parts])
+    new(path, kind, whole.shape)[: len(whole)] = whole
 
 
 class Bests:
@@ -59,8 +66,7 @@ class Bests:
         """Open the files in `folder`. Raises StoreError when they are damaged."""
         self._lists = lists
         try:
-            self._places = np.load(folder / "places.npy", mmap_mode="r")
-            self._biases = np.load(folder / "biases.npy", mmap_mode="r")
+            self._places, self._biases = (opened(folder / f"{n}.npy") for n in ("places", "biases"))
             with pa.memory_map(str(folder / "examples.arrow")) as source:
                 self._examples = pa.ipc.open_file(source).read_all()
         except (OSError, ValueError, pa.ArrowInvalid) as error:
@@ -69,9 +75,9 @@ class Bests:
                 "remove this snapshot and publish the bundles again",
             ) from error
 
-    def best(self, sae: int, feature: int) -> dict[str, Any] | None:
-        """Row of the strongest example of a feature; None for one without."""
-        place = int(self._places[self._lists.rows(sae, feature)])
+    def best(self, sae: int, feature: int, rank: int) -> dict[str, Any] | None:
+        """Row of a feature's top example of a rank below RANKS; None where there is none."""
+        place = int(self._places[self._lists.rows(sae, feature), rank])
         if place < 0:
             return None
         (found,) = self._examples.slice(place, 1).to_pylist()

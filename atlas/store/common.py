@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from atlas.store.lists import new
+from atlas.store.lists import new, opened
 
 MOST = 48
 """Words that are kept."""
@@ -49,7 +49,7 @@ class Common:
 
     def __init__(self, folder: Path) -> None:
         """Open the files in an index's folder. Raises OSError or ValueError."""
-        self._scores: Scores = np.load(folder / _SCORES, mmap_mode="r")
+        self._scores: Scores = opened(folder / _SCORES)
         words = json.loads((folder / _WORDS).read_text())
         self._at = {word: at for at, word in enumerate(words)}
 

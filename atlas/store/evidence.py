@@ -103,10 +103,13 @@ class Evidence:
 
     def top_examples(self, ranks: Mapping[Key, int]) -> dict[Key, dict[str, Any]]:
         """Of every feature the top example of a rank, where it has one, with context and bias."""
-        best = {key: self._bests.best(*key) for key, rank in ranks.items() if rank == 0}
+        kept = {key: rank for key, rank in ranks.items() if rank < bests.RANKS}
+        best = {key: self._bests.best(*key, rank) for key, rank in kept.items()}
         found = {key: row for key, row in best.items() if row is not None}
         others = [
-            {"sae": key[0], "feature": key[1], "rank": rank} for key, rank in ranks.items() if rank
+            {"sae": key[0], "feature": key[1], "rank": rank}
+            for key, rank in ranks.items()
+            if key not in kept
         ]
         found |= {
             (row["sae"], row["feature"]): row for row in self.query_each(_TOP_EXAMPLE, others)

@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from atlas.ids import FeatureId, HeadId
 from atlas.store.evidence import Evidence
+from atlas.store.lists import Rows
 
-Rows = slice | npt.NDArray[np.int64]
-"""Features as ascending rows of the lists; a slice stands for all of some SAEs."""
 NAMES = ("model", "layer", "sae", "head", "family", "role", "tag", "method", "score")
 HUMAN = "human"
 """The `method` of a title that a person wrote."""

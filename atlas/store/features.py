@@ -111,7 +111,7 @@ def random_feature(evidence: Evidence, seed: int) -> FeatureId:
         NotFound: no feature fired at all.
     """
     firings, support = (evidence.lists.column(name) for name in ("firings", "support"))
-    good = (firings >= FIRINGS) & (np.nan_to_num(support) >= SUPPORT)
+    good = (firings >= FIRINGS) & (support >= SUPPORT)
     for chosen in (good, firings >= FIRINGS, firings > 0):
         rows_of = np.flatnonzero(chosen)
         if len(rows_of):

@@ -16,8 +16,8 @@ from atlas.ids import FeatureId, HeadId
 from atlas.note_types import ROLES
 from atlas.store import cursor, facets, meaning, words
 from atlas.store.evidence import Evidence
-from atlas.store.facets import HUMAN, NOBODY, Rows, Said
-from atlas.store.lists import Lists, first
+from atlas.store.facets import HUMAN, NOBODY, Said
+from atlas.store.lists import Lists, Rows, first
 from atlas.store.meaning import Wanted
 from atlas.store.search import Matches
 from atlas.types import Hit, Page, Query, Sae, SearchBy, Sort
@@ -174,7 +174,7 @@ def _found(
 ) -> _Found:
     """The features that meet words, notes and filters."""
     places = chosen_saes(evidence, query.model, query.sae, query.layer, query.head)
-    found = _Found(_in_saes(evidence.lists, sorted(places.values())))
+    found = _Found(evidence.lists.of(places.values()))
     if clauses:
         named = _named(evidence, query, clauses, said, near)
         found = named.where(facets.inside(named.listed, found.rows))
@@ -183,15 +183,6 @@ def _found(
     for keep in _filters(evidence, query, said):
         found = found.where(keep(found.rows))
     return found
-
-
-def _in_saes(lists: Lists, places: Sequence[int]) -> Rows:
-    """All rows of some SAEs, as a slice where they stand together."""
-    if not places:
-        return slice(0, 0)
-    if len(places) == places[-1] - places[0] + 1:
-        return slice(int(lists.starts[places[0]]), int(lists.starts[places[-1] + 1]))
-    return np.concatenate([np.arange(*lists.starts[[one, one + 1]]) for one in places])
 
 
 def _named(

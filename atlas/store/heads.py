@@ -121,9 +121,7 @@ def _features(
     evidence: Evidence, wanted: HeadId, limit: int, by: HeadBy
 ) -> tuple[HeadFeature, ...]:
     lists, saes = evidence.lists, _saes(evidence, wanted)
-    rows = np.flatnonzero(
-        np.isin(lists.column("place"), [evidence.saes.index(one) for one in saes])
-    )
+    rows = np.arange(lists.size)[lists.of(evidence.saes.index(one) for one in saes)]
     shares = lists.share("weight_share" if by == "weights" else "dfa_share", wanted.head)
     rows = rows[lists.column("firings")[rows] > 0]
     rows = rows[first(np.nan_to_num(-shares[rows].astype(np.float64), nan=np.inf), limit)]

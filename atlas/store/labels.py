@@ -39,6 +39,10 @@ _CALLS: Mapping[ReviewReason, int] = {
     "failed": lists.FAILED,
     "unscored": lists.UNSCORED,
 }
+_URGENCY = np.array(
+    [sum(WEIGHTS[name] for name, bit in _CALLS.items() if calls & bit) for calls in range(32)]
+)
+"""What the machine's reasons weigh together, by the bits of `calls`."""
 _JUDGED = """
 SELECT method, model, prompt, scorer, judgements FROM label_score
 WHERE sae = $sae AND feature = $feature ORDER BY method, model, prompt, scorer
@@ -216,14 +220,15 @@ def review(
     """
     if reason is not None and reason not in WEIGHTS:
         raise QueryError(f"no reason {reason!r} for a review", f"reasons: {', '.join(WEIGHTS)}")
-    held = evidence.lists
+    held, calls = evidence.lists, evidence.lists.column("calls")
     gone, contested = (facets.rows_of(evidence, names) for names in (seen, disputed))
-    calls = held.column("calls")
-    flags = {name: (calls & bit) > 0 for name, bit in _CALLS.items()}
-    flags["disputed"] = facets.inside(np.arange(held.size), contested)
-    flags["disputed"] &= held.column("firings") >= FIRINGS
-    urgency = np.asarray(sum(WEIGHTS[name] * flag for name, flag in flags.items()), np.float64)
-    waits = (urgency > 0) if reason is None else flags[reason]
+    contested = contested[held.column("firings")[contested] >= FIRINGS]
+    urgency = _URGENCY[calls]
+    urgency[contested] += WEIGHTS["disputed"]
+    waits = urgency > 0
+    if reason is not None:
+        waits = (calls & _CALLS.get(reason, 0)) > 0
+        waits[contested] |= reason == "disputed"
     if sae is not None:
         waits &= held.column("place") == evidence.saes.index(evidence.sae(sae))
     waits[gone] = False
@@ -233,8 +238,15 @@ def review(
     shown = rows[first(-order, limit)]
     keys = zip(*(part.tolist() for part in held.keys(shown)), strict=True)
     return tuple(
-        ReviewItem(card, tuple(name for name in WEIGHTS if flags[name][row]), float(urgency[row]))
+        ReviewItem(card, _reasons(int(calls[row]), row in contested), float(urgency[row]))
         for card, row in zip(evidence.rows_of(keys), shown, strict=True)
+    )
+
+
+def _reasons(calls: int, is_disputed: bool) -> tuple[ReviewReason, ...]:
+    bits = {**_CALLS, "disputed": 0}
+    return tuple(
+        name for name in WEIGHTS if calls & bits[name] or (is_disputed and name == "disputed")
     )
 
 

@@ -5,7 +5,7 @@ behind its SAE's first row. A search then costs what it looks at: a column is on
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import pyarrow as pa
 
 from atlas.errors import StoreError
 
+Rows = slice | npt.NDArray[np.int64]
+"""Features as ascending rows; a slice stands for all of some SAEs."""
 FOLDER = "lists"
 CHANCE = 0.65
 """Balanced accuracy below which a label says little; guessing gives 0.5."""
@@ -145,8 +147,8 @@ class Lists:
             self.saes: npt.NDArray[np.int64] = np.load(folder / "saes.npy")
             self.starts: npt.NDArray[np.int64] = np.load(folder / "starts.npy")
             self.size = int(self.starts[-1])
-            self._columns = {name: _opened(folder / f"{name}.npy") for name in _KINDS}
-            self._shares = {name: _opened(folder / f"by_{name}.npy") for name in SHARES}
+            self._columns = {name: opened(folder / f"{name}.npy") for name in _KINDS}
+            self._shares = {name: opened(folder / f"by_{name}.npy") for name in SHARES}
             with pa.memory_map(str(folder / "titles.arrow")) as source:
                 self._titles = pa.ipc.open_file(source).read_all().column("title")
         except (OSError, ValueError, KeyError, pa.ArrowInvalid) as error:
@@ -164,6 +166,15 @@ class Lists:
     def share(self, name: str, head: int) -> npt.NDArray[np.float32]:
         """`[feature]`, the share of one head in every feature, NaN where it is not known."""
         return self._shares[name][head, : self.size]
+
+    def of(self, places: Iterable[int]) -> Rows:
+        """All rows of the SAEs at some places in the order of their ids."""
+        places = sorted(places)
+        if not places:
+            return slice(0, 0)
+        if len(places) == places[-1] - places[0] + 1:
+            return slice(int(self.starts[places[0]]), int(self.starts[places[-1] + 1]))
+        return np.concatenate([np.arange(*self.starts[[one, one + 1]]) for one in places])
 
     def rows(self, sae: Any, feature: Any) -> Any:
         """Rows of features by SAE number and index, single or as arrays."""
@@ -185,13 +196,16 @@ class Lists:
         return {name: None if value != value else value for name, value in found.items()}
 
 
-def _opened(path: Path) -> npt.NDArray[Any]:
-    found: npt.NDArray[Any] = np.load(path, mmap_mode="r")
+def opened(path: Path) -> npt.NDArray[Any]:
+    """An array in a file, of which only what is looked at is read."""
+    found: npt.NDArray[Any] = np.load(path, mmap_mode="r").view(np.ndarray)
     return found
 
 
 def first(values: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
     """Places of the `count` smallest values in order; of equal ones those that come first."""
+    if count == 0:
+        return np.zeros(0, np.int64)
     if count >= len(values):
         return np.argsort(values, kind="stable")
     last = np.partition(values, count - 1)[count - 1]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from atlas.errors import StoreError
-from atlas.store.lists import new
+from atlas.store.lists import new, opened
 
 FOLDER = "texts"
 _ROWS = 50_000
@@ -62,7 +62,7 @@ class Texts:
         try:
             self._numbers = np.load(folder / "contexts.npy")
             self._ends = np.load(folder / "ends.npy")
-            self._tokens: npt.NDArray[Any] = np.load(folder / "tokens.npy", mmap_mode="r")
+            self._tokens: npt.NDArray[Any] = opened(folder / "tokens.npy")
             with pa.memory_map(str(folder / "places.arrow")) as source:
                 self._places = pa.ipc.open_file(source).read_all()
         except (OSError, ValueError, pa.ArrowInvalid) as error:

@@ -19,8 +19,12 @@ from torch import Tensor
 
 from ingest.mine.fold import Kept, place_hash
 
-BLOCK = 1 << 16
-"""Pairs, or firings of sketches, that are looked at in one go."""
+BLOCK = 1 << 14
+"""Firings of sketches that are looked at in one go."""
+PAIRS = 1 << 13
+"""Pairs that are counted in one go; what that takes fits a core's cache."""
+LOOK_UP = 3
+"""Words of bits that are compared in the time of one place looked up (measured on a CPU)."""
 SKETCH = 64
 """Firings in a feature's sketch; an estimated index is good to about 1 / sqrt(64)."""
 SHARED = 2
@@ -185,8 +189,8 @@ def _best_of(
 def count_together(fires: list[Tensor], pairs: Pairs) -> Together:
     """Count places where both features of each pair fire.
 
-    Places are looked up one by one for the rarer feature of a pair; where it has more of them than
-    there are machine words of 64 places, the words are compared.
+    The places of a pair's rarer feature are looked up one by one; where it has many, the two are
+    compared as bits, 64 places a word.
 
     Args:
         fires: for each layer in order `[place, feature]` bool.
@@ -194,8 +198,8 @@ def count_together(fires: list[Tensor], pairs: Pairs) -> Together:
     """
     firings = _Firings(fires)
     both = np.empty(len(pairs.one), np.int64)
-    for at in range(0, len(both), BLOCK):
-        block = slice(at, at + BLOCK)
+    for at in range(0, len(both), PAIRS):
+        block = slice(at, at + PAIRS)
         both[block] = firings.common(pairs.one[block], pairs.other[block])
     return Together(both, firings.each)
 
@@ -204,41 +208,45 @@ class _Firings:
     """Which features fire at some places: by feature, and as bits."""
 
     def __init__(self, fires: list[Tensor]) -> None:
-        width = [part.shape[1] for part in fires]
-        found = [part.nonzero(as_tuple=True) for part in fires]
-        place = np.concatenate([rows.cpu().numpy() for rows, _ in found])
-        firsts = np.cumsum([0, *width[:-1]])
-        feature = np.concatenate(
+        places, width = len(fires[0]), [part.shape[1] for part in fires]
+        keys = np.concatenate(
             [
-                columns.cpu().numpy() + first
-                for (_, columns), first in zip(found, firsts, strict=True)
+                (of.cpu().numpy() + first) * places + place.cpu().numpy()
+                for (place, of), first in zip(
+                    (part.nonzero(as_tuple=True) for part in fires),
+                    np.cumsum([0, *width[:-1]]).tolist(),
+                    strict=True,
+                )
             ]
         )
+        keys.sort()
+        feature, place = np.divmod(keys, max(places, 1))
         self.each = np.bincount(feature, minlength=sum(width))
         self._starts = self.each.cumsum() - self.each
-        self._places = place[np.argsort(feature, kind="stable")]
-        self._words = np.zeros((sum(width), -(-len(fires[0]) // 64)), np.uint64)
-        bits = np.uint64(1) << (place % 64).astype(np.uint64)
-        np.bitwise_or.at(self._words, (feature, place // 64), bits)
+        self._word, self._bit = place // 64, np.uint64(1) << (place % 64).astype(np.uint64)
+        self._bits = np.zeros((sum(width), -(-places // 64)), np.uint64)
+        np.bitwise_or.at(
+            self._bits.reshape(-1), feature * self._bits.shape[1] + self._word, self._bit
+        )
 
     def common(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
         """Places where both features of each `[pair]` fire."""
         rarer = np.where(self.each[one] <= self.each[other], one, other)
-        common, size = one + other - rarer, self.each[rarer]
+        size = self.each[rarer]
         both = np.empty(len(one), np.int64)
-        few = size <= self._words.shape[1]
-        both[few] = self._looked_up(rarer[few], common[few], size[few])
-        met = self._words[one[~few]] & self._words[other[~few]]
+        few = size * LOOK_UP <= self._bits.shape[1]
+        both[few] = self._looked_up(rarer[few], (one + other - rarer)[few], size[few])
+        met = self._bits[one[~few]] & self._bits[other[~few]]
         both[~few] = np.bitwise_count(met).sum(1)
         return both
 
     def _looked_up(
         self, rarer: NDArray[Any], common: NDArray[Any], size: NDArray[Any]
     ) -> NDArray[Any]:
-        place = self._places[_ranges(self._starts[rarer], size)]
-        words = self._words[np.repeat(common, size), place // 64]
-        met = words >> (place % 64).astype(np.uint64) & np.uint64(1)
-        upto = np.r_[0, met.cumsum()].astype(np.int64)
+        at = _ranges(self._starts[rarer], size)
+        words = np.repeat(common.astype(np.int64) * self._bits.shape[1], size) + self._word[at]
+        met = (self._bits.ravel()[words] & self._bit[at]) != 0
+        upto = np.r_[0, met.cumsum()]
         ends = size.cumsum()
         counts: NDArray[Any] = upto[ends] - upto[ends - size]
         return counts

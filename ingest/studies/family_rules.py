@@ -1,8 +1,9 @@
 """The rules of feature families: every threshold, and what each family asks of a firing.
 
 A firing is judged by its positive DFA alone: how it is shared out over source positions
-(PAPER.md section 6.2). Words are compared without case and surrounding space. A family holds for a
-feature when it explains enough of its firings.
+(PAPER.md section 6.2). Position 0, where heads rest, fetches nothing and acts as a bias: unless it
+gives most, it is left out of what the shares are of. Words are compared without case and
+surrounding space. A family holds for a feature when it explains enough of its firings.
 """
 
 from typing import Any, NamedTuple
@@ -41,7 +42,10 @@ SEVERAL = 3.0
 
 
 class Shares(NamedTuple):
-    """How each firing's positive DFA is shared out, `[n]` each; they may overlap."""
+    """How each firing's positive DFA is shared out, `[n]` each; they may overlap.
+
+    `first` is a share of all of it, the others of what position 0 did not give.
+    """
 
     induction: NDArray[Any]
     duplicate: NDArray[Any]
@@ -68,9 +72,11 @@ def shares(
     """
     row = np.arange(len(pos))[:, None]
     gap = pos[:, None] - src
+    inner = src > 0
     positive = np.where(gap >= 0, np.maximum(dfa, 0), 0)
-    total = positive.sum(1) + np.maximum(rest, 0)
-    share = positive / np.maximum(total, 1e-12)[:, None]
+    resting = (positive * ~inner).sum(1)
+    fetched = (positive * inner).sum(1) + np.maximum(rest, 0)
+    share = positive * inner / np.maximum(fetched, 1e-12)[:, None]
     here = words[np.arange(len(pos)), pos][:, None]
     back, known = gap > 0, (here >= 0) & (src > 0)
     seen = np.minimum(src, pos[:, None])  # later places give nothing, and may hold no text
@@ -82,25 +88,24 @@ def shares(
         total: NDArray[Any] = (share * mask).sum(1)
         return total
 
-    inner = src > 0
     return Shares(
         of(followed),
         of(copied),
-        of((gap == 1) & inner),
-        of(~inner),
-        of((gap == 0) & inner),
-        of(back & (gap <= NEAR) & inner),
-        of((gap > NEAR) & inner),
-        of((gap > FAR) & inner),
+        of(gap == 1),
+        resting / np.maximum(resting + fetched, 1e-12),
+        of(gap == 0),
+        of(back & (gap <= NEAR)),
+        of(gap > NEAR),
+        of(gap > FAR),
         np.exp2(-(share * logs).sum(1)),
     )
 
 
 def explained(found: Shares) -> dict[str, NDArray[Any]]:
     """Family to `[n]`: whether it explains each firing; those that look at DFA only."""
-    induction, duplicate = found.induction >= MOST, found.duplicate >= MOST
-    previous, first = found.previous >= MOST, found.first >= MOST
-    current = found.current >= MOST
+    first = found.first >= MOST
+    induction, duplicate = (found.induction >= MOST) & ~first, (found.duplicate >= MOST) & ~first
+    previous, current = (found.previous >= MOST) & ~first, (found.current >= MOST) & ~first
     told = induction | duplicate | previous | first | current
     near = (found.near >= MOST) & ~told
     far = (found.far >= MOST) & (found.spread >= SEVERAL) & ~told

@@ -46,11 +46,19 @@ class Traits(NamedTuple):
         return Traits(self.mechanism[rows], self.content[rows])
 
 
-def traits(directions: Numbers, families: list[str | None], words: list[set[str]]) -> Traits:
-    """Traits of features.
+class Shared(NamedTuple):
+    """Traits that features have whatever the head: computed once per SAE."""
+
+    mechanism: Indices  # [feature]
+    content: Numbers  # [feature, trait], weighted
+    similar: Numbers  # [feature, feature], products of its rows
+    weight: float  # of the parts that are there
+
+
+def shared(families: list[str | None], words: list[set[str]]) -> Shared:
+    """What families and the words of titles say of features.
 
     Args:
-        directions: `[feature, d_head]`, decoder rows within the head.
         families: of each feature.
         words: of each feature's title.
     """
@@ -62,11 +70,26 @@ def traits(directions: Numbers, families: list[str | None], words: list[set[str]
         row[[place[word] for word in own]] = 1.0
     by_family = np.array([[family == one for one in known] for family in families], float)
     by_family = by_family.reshape(len(families), len(known))
-    parts = ((DIRECTION, directions), (WORDS, by_word), (FAMILY, by_family))
-    total = sum(weight for weight, part in parts if part.any())
-    content = [np.sqrt(weight / total) * _unit(part) for weight, part in parts if part.any()]
+    parts = [(weight, part) for weight, part in ((WORDS, by_word), (FAMILY, by_family))
+             if part.any()]  # fmt: skip
+    none = np.zeros((len(families), 0))
+    content = np.concatenate([none, *(np.sqrt(weight) * _unit(part) for weight, part in parts)], 1)
     mechanism = [MECHANISMS.index(one) if one in MECHANISMS else -1 for one in families]
-    return Traits(np.array(mechanism, np.int64), np.concatenate(content, 1))
+    total = sum(weight for weight, _ in parts)
+    return Shared(np.array(mechanism, np.int64), content, content @ content.T, total)
+
+
+def traits(directions: Numbers, known: Shared) -> Traits:
+    """Traits of features, the direction of their decoder rows within the head among them.
+
+    Args:
+        directions: `[feature, d_head]`, decoder rows within the head.
+        known: their other traits.
+    """
+    own = np.sqrt(DIRECTION) * _unit(directions)
+    total = known.weight + DIRECTION * bool(directions.any())
+    content = np.concatenate([own, known.content], 1) / np.sqrt(max(total, 1e-12))
+    return Traits(known.mechanism, content)
 
 
 def clusters(found: Traits) -> Indices:
@@ -76,34 +99,40 @@ def clusters(found: Traits) -> Indices:
     is most similar on average, or begins one.
     """
     number = np.zeros(len(found.mechanism), np.int64)
-    sums: list[Numbers] = []
-    sizes: list[int] = []
+    sums, sizes = np.zeros(found.content.shape), np.zeros(len(number))
     by_mechanism: dict[int, int] = {}
     free: list[int] = []  # clusters by content
+    made = 0
     for row, (mechanism, content) in enumerate(zip(*found, strict=True)):
         if mechanism >= 0:
-            one = by_mechanism.get(int(mechanism), len(sums))
-            by_mechanism[int(mechanism)] = one
+            one = by_mechanism.setdefault(int(mechanism), made)
         else:
-            means = np.array([sums[c] @ content / sizes[c] for c in free])
+            means = (sums[:made] @ content / np.maximum(sizes[:made], 1))[free]
             joins = len(means) > 0 and means.max() >= JOIN
-            one = free[int(means.argmax())] if joins else len(sums)
+            one = free[int(means.argmax())] if joins else made
             free += [] if joins else [one]
-        if one == len(sums):
-            sums.append(np.zeros(found.content.shape[1]))
-            sizes.append(0)
+        made = max(made, one + 1)
         sums[one] += content
         sizes[one] += 1
         number[row] = one
     return number
 
 
-def sameness(found: Traits) -> Numbers:
-    """`[feature, feature]`: 1 within a mechanism, 0 between two, else the similarity of content."""
-    mechanism = found.mechanism
-    similar = (found.content @ found.content.T).clip(0, 1)
+def sameness(directions: Numbers, known: Shared) -> Numbers:
+    """`[feature, feature]`: 1 within a mechanism, 0 between two, else the similarity of content.
+
+    Args:
+        directions: `[feature, d_head]`, decoder rows within the head.
+        known: the other traits.
+    """
+    own = _unit(directions)
+    total = known.weight + DIRECTION * bool(directions.any())
+    similar = (DIRECTION * own @ own.T + known.similar) / max(total, 1e-12)
+    mechanism = known.mechanism
     told = (mechanism[:, None] >= 0) | (mechanism >= 0)
-    same: Numbers = np.where(told, (mechanism[:, None] == mechanism).astype(float), similar)
+    same: Numbers = np.where(
+        told, (mechanism[:, None] == mechanism).astype(float), similar.clip(0, 1)
+    )
     return same
 
 

@@ -17,7 +17,7 @@ from atlas.ids import HeadId, SaeId
 from ingest.config import StudyPart
 from ingest.label.rules import normalise
 from ingest.studies import role_rules as rules
-from ingest.studies.role_rules import ROLE_OF, Traits
+from ingest.studies.role_rules import ROLE_OF, Shared, Traits
 from ingest.studies.rows import table_of
 from ingest.studies.study import Findings, Study
 from ingest.studies.titles import titles
@@ -61,6 +61,8 @@ class Live(NamedTuple):
     dfa_share: NDArray[Any]  # [feature, head]
     dfa_mean: NDArray[Any]  # [feature, head], signed
     w_dec: NDArray[Any]  # [feature, head, d_head]
+    words: list[set[str]]  # of its title
+    known: Shared
 
 
 Row = dict[str, Any]
@@ -124,15 +126,19 @@ def _live(study: Study, name: SaeId) -> Live:
     w_dec = study.sae(name).w_dec.float().cpu().numpy()
     number = features["feature"].to_numpy()
     known = titles(study, name)
+    family, title = features["family"].to_pylist(), [known.get(one) for one in number.tolist()]
+    words = [{normalise(word) for word in _QUOTED.findall(one or "")} for one in title]
     return Live(
         number,
-        features["family"].to_pylist(),
-        [known.get(one) for one in number.tolist()],
+        family,
+        title,
         features["firings"].to_numpy(),
         by_head("weight_share"),
         by_head("dfa_share"),
         by_head("dfa_mean"),
         w_dec[number].reshape(len(number), info.n_heads, -1),
+        words,
+        rules.shared(family, words),
     )
 
 
@@ -142,10 +148,8 @@ class _Head:
     def __init__(self, sae: SaeId, head: int, live: Live, rng: np.random.Generator) -> None:
         self._key: Row = {"sae": str(sae), "head": head}
         self._head, self._live, self._rng = head, live, rng
-        words = [{normalise(w) for w in _QUOTED.findall(title or "")} for title in live.title]
-        self._words = words
-        self._traits: Traits = rules.traits(live.w_dec[:, head], live.family, words)
-        self._same = rules.sameness(self._traits)
+        self._traits: Traits = rules.traits(live.w_dec[:, head], live.known)
+        self._same = rules.sameness(live.w_dec[:, head], live.known)
 
     def tops(self) -> Iterator[tuple[str, int, NDArray[Any]]]:
         """(by, k, rows of the live features), largest share first; none where it has no share."""
@@ -185,7 +189,7 @@ class _Head:
     def _common_words(self, members: NDArray[Any]) -> list[str]:
         counts: dict[str, int] = {}
         for row in members:
-            for word in self._words[row]:
+            for word in self._live.words[row]:
                 counts[word] = counts.get(word, 0) + 1
         return sorted(counts, key=lambda word: (-counts[word], word))[:SAID]
 

@@ -130,6 +130,56 @@ def _features(
     tl.store(g_bias + layer * d_sae + feature, tl.sum(bias, 0))
 
 
+@triton.jit
+def _projected(w_dec, g_dec, g_enc, squares, d_in, d_sae, WIDTH: tl.constexpr):
+    """One feature: its decoder gradient across its row, and the square of both gradients."""
+    row = tl.program_id(1).to(tl.int64) * d_sae + tl.program_id(0)
+    at = tl.arange(0, WIDTH)
+    inside = at < d_in
+    w = tl.load(w_dec + row * d_in + at, mask=inside, other=0.0)
+    dec = tl.load(g_dec + row * d_in + at, mask=inside, other=0.0)
+    enc = tl.load(g_enc + row * d_in + at, mask=inside, other=0.0)
+    dec -= tl.sum(dec * w, 0) * w
+    tl.store(g_dec + row * d_in + at, dec, mask=inside)
+    tl.store(squares + row, tl.sum(dec * dec + enc * enc, 0))
+
+
+@triton.jit
+def _adam(
+    weights,
+    gradient,
+    first,
+    second,
+    factor,
+    rate,
+    beta,
+    beta_square,
+    correct,
+    correct_square,
+    d_in,
+    d_sae,
+    RENORMALISE: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """One row of weights and of its moments."""
+    layer = tl.program_id(1).to(tl.int64)
+    at = tl.arange(0, WIDTH)
+    inside = at < d_in
+    place = (layer * d_sae + tl.program_id(0)) * d_in + at
+    g = tl.load(gradient + place, mask=inside, other=0.0) * tl.load(factor + layer)
+    m = tl.load(first + place, mask=inside, other=0.0)
+    m += (g - m) * (1.0 - beta)
+    v = tl.load(second + place, mask=inside, other=0.0) * beta_square
+    v += g * g * (1.0 - beta_square)
+    w = tl.load(weights + place, mask=inside, other=0.0)
+    w -= rate / correct * m / (tl.sqrt(v / correct_square) + 1e-8)
+    if RENORMALISE:
+        w /= tl.maximum(tl.sqrt(tl.sum(tl.where(inside, w * w, 0.0), 0)), 1e-12)
+    tl.store(first + place, m, mask=inside)
+    tl.store(second + place, v, mask=inside)
+    tl.store(weights + place, w, mask=inside)
+
+
 def by_token(x: Tensor, params: Params, w_dec: Tensor, starts: Tensor, columns: Tensor) -> ByToken:
     """As `stacked.Kernels.by_token`."""
     layers, n, d_in = x.shape
@@ -139,26 +189,27 @@ def by_token(x: Tensor, params: Params, w_dec: Tensor, starts: Tensor, columns: 
     along = torch.zeros_like(values)
     residual = torch.empty(layers, n, d_in, device=x.device)
     errors = torch.empty(layers, n, device=x.device)
-    _tokens[(n, layers)](
-        x,
-        params.w_enc,
-        params.b_enc,
-        w_dec,
-        params.b_dec,
-        starts,
-        columns.contiguous(),
-        values,
-        along,
-        residual,
-        errors,
-        n,
-        d_in,
-        w_dec.shape[1],
-        places,
-        WIDTH=triton.next_power_of_2(d_in),
-        HITS=HITS,
-        num_warps=WARPS,
-    )
+    with torch.cuda.device_of(x):  # Triton launches on the current device
+        _tokens[(n, layers)](
+            x,
+            params.w_enc,
+            params.b_enc,
+            w_dec,
+            params.b_dec,
+            starts,
+            columns.contiguous(),
+            values,
+            along,
+            residual,
+            errors,
+            n,
+            d_in,
+            w_dec.shape[1],
+            places,
+            WIDTH=triton.next_power_of_2(d_in),
+            HITS=HITS,
+            num_warps=WARPS,
+        )
     return ByToken(values, along, residual, errors)
 
 
@@ -166,22 +217,68 @@ def by_feature(gradients: Params, x: Tensor, residual: Tensor, hits: Hits) -> No
     """As `stacked.Kernels.by_feature`."""
     layers, n, d_in = x.shape
     d_sae = gradients.b_enc.shape[1]
-    _features[(d_sae, layers)](
-        x.contiguous(),
-        residual.contiguous(),
-        hits.order.contiguous(),
-        hits.starts,
-        hits.rows.contiguous(),
-        hits.by_w_dec,
-        hits.by_w_enc,
-        gradients.w_enc,
-        gradients.b_enc,
-        gradients.w_dec,
-        n,
-        d_in,
-        d_sae,
-        hits.rows.shape[1],
-        WIDTH=triton.next_power_of_2(d_in),
-        HITS=HITS,
-        num_warps=WARPS,
-    )
+    with torch.cuda.device_of(x):  # Triton launches on the current device
+        _features[(d_sae, layers)](
+            x.contiguous(),
+            residual.contiguous(),
+            hits.order.contiguous(),
+            hits.starts,
+            hits.rows.contiguous(),
+            hits.by_w_dec,
+            hits.by_w_enc,
+            gradients.w_enc,
+            gradients.b_enc,
+            gradients.w_dec,
+            n,
+            d_in,
+            d_sae,
+            hits.rows.shape[1],
+            WIDTH=triton.next_power_of_2(d_in),
+            HITS=HITS,
+            num_warps=WARPS,
+        )
+
+
+def project(params: Params, gradients: Params) -> Tensor:
+    """As `stacked.Kernels.project`."""
+    layers, d_sae, d_in = params.w_dec.shape
+    squares = torch.empty(layers, d_sae, device=params.w_dec.device)
+    with torch.cuda.device_of(params.w_dec):  # Triton launches on the current device
+        _projected[(d_sae, layers)](
+            params.w_dec,
+            gradients.w_dec,
+            gradients.w_enc,
+            squares,
+            d_in,
+            d_sae,
+            WIDTH=triton.next_power_of_2(d_in),
+        )
+    return squares.sum(1)
+
+
+def adam(
+    weights: Tensor,
+    gradient: Tensor,
+    moments: list[Tensor],
+    factor: Tensor,
+    rate: float,
+    betas: tuple[float, float],
+    correct: list[float],
+    renormalise: bool,
+) -> None:
+    """As `stacked.Kernels.adam`."""
+    layers, d_sae, d_in = weights.shape
+    with torch.cuda.device_of(weights):  # Triton launches on the current device
+        _adam[(d_sae, layers)](
+            weights,
+            gradient,
+            *moments,
+            factor,
+            rate,
+            *betas,
+            *correct,
+            d_in,
+            d_sae,
+            RENORMALISE=renormalise,
+            WIDTH=triton.next_power_of_2(d_in),
+        )

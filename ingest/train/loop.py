@@ -13,13 +13,14 @@ from torch import Tensor
 from atlas.lens.sae import Sae
 from ingest.config import ResamplePart, SaePart, TrainPart
 from ingest.train import resample
+from ingest.train.descend import descend
 from ingest.train.device import Way, check, stacked_step
 from ingest.train.objectives import Objective, Pass, make_objective
 from ingest.train.params import fold
 from ingest.train.path import choose_path
 from ingest.train.reports import Figures, Measured, Reports
 from ingest.train.state import Checkpoints, State, read_checkpoint
-from ingest.train.step import LayerStep, layer_step, project_and_clip, revive, select
+from ingest.train.step import LayerStep, layer_step, revive, select
 from ingest.train.stream import Place, Stream, seeded
 
 __all__ = ["Figures", "Trained", "train"]
@@ -137,7 +138,7 @@ def _step(state: State, z: Tensor, objective: Objective, way: Way) -> tuple[Meas
         measured = _layered_step(state, z, objective, way.dtype, newest)
     else:
         measured = stacked_step(state, z, objective, way, newest)
-    rate = _descend(state, objective)
+    rate = descend(state, objective, way.kernels)
     state.step += 1
     return measured, rate
 
@@ -205,17 +206,6 @@ def _layer(
         gradients.b_dec[layer] -= gradients.b_enc[layer] @ w_enc
     objective.add_gradients(params, gradients, Pass(layer, pre, done.slope, done.l0))
     return done
-
-
-def _descend(state: State, objective: Objective) -> float:
-    """One step of the optimiser; gives its learning rate."""
-    project_and_clip(state.params, state.gradients, objective.clip)
-    rate = objective.rate(state.step, state.dropped)
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate
-    state.optimiser.step()
-    state.params.w_dec.copy_(torch.nn.functional.normalize(state.params.w_dec, dim=-1))
-    return rate
 
 
 def _count(

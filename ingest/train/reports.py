@@ -66,7 +66,8 @@ class Reports:
             there = torch.empty(values.shape, pin_memory=True)
             there.copy_(values, non_blocking=True)
             event = torch.cuda.Event()
-            event.record()
+            with torch.cuda.device_of(values):
+                event.record()
             self._waiting.append(_Waiting(tokens, rate, there, event))
         else:
             self._waiting.append(_Waiting(tokens, rate, values, None))

@@ -66,7 +66,7 @@ class Hits(NamedTuple):
 
 
 class Kernels(Protocol):
-    """The two halves of the sparse step, all in float32 but for the rows they gather."""
+    """The two halves of the sparse step and of the descent, in float32 but for gathered rows."""
 
     def by_token(
         self, x: Tensor, params: Params, w_dec: Tensor, starts: Tensor, columns: Tensor
@@ -90,6 +90,35 @@ class Kernels(Protocol):
             x: `[layer, batch, d_in]`, in the precision to gather it in.
             residual: `[layer, batch, d_in]`, likewise.
             hits: which, and with what weights.
+        """
+        ...
+
+    def project(self, params: Params, gradients: Params) -> Tensor:
+        """Drop the decoder gradient along each row; the square `[layer]` of both matrices'."""
+        ...
+
+    def adam(
+        self,
+        weights: Tensor,
+        gradient: Tensor,
+        moments: list[Tensor],
+        factor: Tensor,
+        rate: float,
+        betas: tuple[float, float],
+        correct: list[float],
+        renormalise: bool,
+    ) -> None:
+        """A step of Adam with gradients times `factor`, as PyTorch's with eps = 1e-8.
+
+        Args:
+            weights: `[layer, d_sae, d_in]`, written to.
+            gradient: likewise, read.
+            moments: the first and the second, likewise, written to.
+            factor: `[layer]`.
+            rate: learning rate.
+            betas: of the moments.
+            correct: 1 - beta^step of each.
+            renormalise: whether rows get unit norm afterwards.
         """
         ...
 
@@ -253,7 +282,8 @@ def sparse(
     hits = _by_feature(chosen, found, fires, factor, params.b_enc.shape[1])
     kernels.by_feature(gradients, x.to(dtype), found.residual.to(dtype), hits)
     gradients.b_dec.copy_(found.residual.sum(1) * factor)
-    lowest = torch.where(fires, found.values, torch.inf).amin(1)
+    # As they were chosen: the least of float32 values is lower than the cut that rounding saw.
+    lowest = torch.where(fires, chosen.values, torch.inf).amin(1).float()
     l0 = hits.starts[:, -1] / n
     return Done(
         found.errors.sum(1) / n, l0, _finite(lowest), hits.starts.diff(dim=1), found.residual

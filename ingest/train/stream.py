@@ -111,12 +111,14 @@ class Stream:
     ) -> None:
         self.model, self.layers, self.positions = model, layers, positions
         self.trained = layers if trained is None else trained
-        self.tokens = torch.from_numpy(contexts.tokens).long()
+        self.tokens = torch.from_numpy(contexts.tokens)
         self.length = torch.from_numpy(contexts.length).long()
         self.buffers, self.batch_contexts = buffers, batch_contexts
         self.limits: Tensor | None = None
         """`[layer]`, of all layers, fixed on the first buffer; None until then."""
         self._kept: tuple[int, Tensor] | None = None
+        self._drawn: tuple[int, Tensor] | None = None
+        """The order of one round, which many buffers share."""
 
     def keep(self, number: int, pool: Tensor) -> None:
         """Hold a buffer that was just made until `buffer` is asked for it."""
@@ -136,7 +138,8 @@ class Stream:
         trained = [self.layers.index(layer) for layer in self.trained]
         parts, lengths = [], []
         for group in rows.split(self.batch_contexts):
-            z = harvest(self.model, self.tokens[group], self.layers, self.batch_contexts)
+            tokens = self.tokens[group].long()
+            z = harvest(self.model, tokens, self.layers, self.batch_contexts)
             lengths.append(norms_of(z).flatten(0, 1))
             parts.append(z[:, :, trained].flatten(0, 1))
             report(z.shape[0] * z.shape[1])
@@ -177,11 +180,16 @@ class Stream:
             number, first = number + 1, 0
 
     def _contexts_of(self, number: int) -> Tensor:
-        total = len(self.tokens)
-        places = torch.arange(number * self.buffers.contexts, (number + 1) * self.buffers.contexts)
-        rounds = places // total
-        orders = {int(r): _permutation(total, self.buffers.seed, int(r)) for r in rounds.unique()}
-        return torch.stack([orders[int(p) // total][int(p) % total] for p in places])
+        """The contexts of a buffer: every round through the corpus takes each once."""
+        total, count = len(self.tokens), self.buffers.contexts
+        places = torch.arange(number * count, (number + 1) * count)
+        rounds = range(int(places[0]) // total, int(places[-1]) // total + 1)
+        return torch.cat([self._round(n)[places[places // total == n] % total] for n in rounds])
+
+    def _round(self, number: int) -> Tensor:
+        if self._drawn is None or self._drawn[0] != number:
+            self._drawn = number, _permutation(len(self.tokens), self.buffers.seed, number)
+        return self._drawn[1]
 
     def _order(self, number: int, repeat: int, pool: Tensor) -> Tensor:
         """The order of a pass over a buffer, on its device: a copy per batch would wait for it."""

@@ -39,6 +39,7 @@ class FromMemory(Stream):
     def __init__(self, found: Activations, batch: int, seed: int = 0) -> None:
         self.model = _Somewhere(str(found.train.device))
         self.buffers = Buffers(0, 1, batch, seed)
+        self.trained = tuple(range(found.train.shape[1]))
         self.limits = found.limits
         self._pool = found.train
 

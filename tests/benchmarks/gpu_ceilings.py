@@ -9,7 +9,7 @@ import torch
 from ingest.train import stacked
 from ingest.train.step import largest
 from tests.benchmarks.gpu_check import sparse_kernels
-from tests.benchmarks.gpu_sizes import Bench, Size, a_job, a_state, some_z
+from tests.benchmarks.gpu_sizes import Bench, Size, a_job, a_state, attempt, some_z
 
 
 def ceilings(bench: Bench) -> Iterator[dict[str, Any]]:
@@ -96,18 +96,24 @@ def _kernels(bench: Bench) -> Iterator[dict[str, Any]]:
         hits = stacked._by_feature(chosen, found, found.values > 0, 1.0, size.d_sae)
         by_feature = partial(kernels.by_feature, state.gradients, thin, thin, hits)
         for kernels.HITS, kernels.WARPS in ((4, 4), (8, 4), (8, 8), (16, 8)):
-            token, feature = bench.seconds(by_token, 5), bench.seconds(by_feature, 5)
-            each = 2 * n  # tokens and layers
-            row = k * size.d_in
-            yield {
-                "what": f"k {k}, {kernels.HITS} rows, {kernels.WARPS} warps",
-                "by_token us": _us(token / each),
-                "by_token TB/s": round(row * 8 * each / token / 1e12, 3),
-                "by_feature us": _us(feature / each),
-                "by_feature TB/s": round(row * 4 * each / feature / 1e12, 3),
-                "most hits of a feature": int(hits.starts.diff(dim=1).max()),
-            }
+            name = f"k {k}, {kernels.HITS} rows, {kernels.WARPS} warps"
+            run = partial(_rates, bench, by_token, by_feature, 2 * n, k * size.d_in)
+            yield {**attempt(name, run), "what": name}
+        yield {"what": f"most hits of a feature, k {k}", "is": int(hits.starts.diff(dim=1).max())}
     kernels.HITS, kernels.WARPS = usual
+
+
+def _rates(
+    bench: Bench, by_token: Callable[[], Any], by_feature: Callable[[], Any], each: int, row: int
+) -> dict[str, Any]:
+    """Per token and layer, `each` of them; bytes are those of the rows gathered, `row` numbers."""
+    token, feature = bench.seconds(by_token, 5), bench.seconds(by_feature, 5)
+    return {
+        "by_token us": _us(token / each),
+        "by_token TB/s": round(row * 8 * each / token / 1e12, 3),
+        "by_feature us": _us(feature / each),
+        "by_feature TB/s": round(row * 4 * each / feature / 1e12, 3),
+    }
 
 
 def _us(seconds: float) -> float:

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +17,17 @@ from ingest.train.state import State
 
 class Wrong(Exception):  # noqa: N818 (a finding, not a mistake of the script)
     """A kernel does not compute what the dense step computes."""
+
+
+def attempt(what: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A row, or why there is none: one thing that fails leaves the minutes of the rest."""
+    try:
+        return call()
+    except Wrong:
+        raise
+    except Exception as error:  # noqa: BLE001 (whatever a device raises)
+        traceback.print_exc()
+        return {"what": what, "failed": f"{type(error).__name__}: {error}"[:300]}
 
 
 class Size(NamedTuple):

@@ -2,25 +2,34 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ingest.train import device
+from ingest.train.descend import descend
 from ingest.train.device import Way, stacked_step
 from ingest.train.loop import _step
 from ingest.train.objectives import Objective
 from ingest.train.state import State
 from tests.benchmarks.gpu_check import sparse_kernels
-from tests.benchmarks.gpu_sizes import Bench, Size, a_job, a_state, some_z
+from tests.benchmarks.gpu_sizes import Bench, Size, a_job, a_state, attempt, some_z
 
 ASSUMED = {"gemm": 788e12, "copy": 4.3e12, "gather": 5.5e12}
 """Ceilings of an H200 that are taken where the part `ceilings` did not run."""
 
 
+def rooflines(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Of every size and k; without measured ceilings from those assumed of an H200."""
+    for k in bench.sizes.ks:
+        for size in bench.sizes.jobs:
+            yield _rooflines(bench, size, k)
+
+
 def train(bench: Bench) -> Iterator[dict[str, Any]]:
-    """For each size and k: rooflines, then each path; for the first of all also the profile."""
+    """Each path for each size and k, beside the roofline; for the first also the profile."""
     kernels, reason = sparse_kernels(bench)
     if kernels is None:
         yield {"what": "sparse", "skipped": reason}
@@ -32,14 +41,17 @@ def train(bench: Bench) -> Iterator[dict[str, Any]]:
             for way in _ways(bench, kernels):
                 if way.path == "layered" and not first:
                     continue  # the slow one once is enough
-                yield _path(bench, size, k, way, pool)
+                parts = [_path]
                 if first and way.path != "layered":
-                    yield _profile(bench, size, k, way, pool)
-                    yield _captured(bench, size, k, way, pool)
+                    parts += [_profile, _captured]
+                for part in parts:
+                    name = f"{part.__name__} {size.name} k {k} {way.path}"
+                    yield attempt(name, partial(part, bench, size, k, way, pool))
             first = False
             del pool
     for size in bench.sizes.jobs:
         yield from _groups(bench, size, kernels)
+    yield attempt("descent", partial(_descents, bench, kernels))
 
 
 def _ways(bench: Bench, kernels: Any) -> list[Way]:
@@ -79,11 +91,11 @@ def _path(bench: Bench, size: Size, k: int, way: Way, pool: Tensor) -> dict[str,
         torch.cuda.reset_peak_memory_stats()
     measured = None
     for _ in range(bench.sizes.warm):
-        measured = _step(state, batch(), objective, way)
+        measured, _ = _step(state, batch(), objective, way)
     bench.wait()
     begun = time.perf_counter()
     for _ in range(bench.sizes.steps):
-        measured = _step(state, batch(), objective, way)
+        measured, _ = _step(state, batch(), objective, way)
     handed = time.perf_counter() - begun  # the host is done here; the device may not be
     bench.wait()
     seconds = time.perf_counter() - begun
@@ -112,7 +124,7 @@ def _start(
 
     def batch() -> Tensor:
         rows = torch.randint(len(pool), (bench.sizes.batch,), device=bench.device)
-        return pool[rows].transpose(0, 1)
+        return pool[rows].transpose(0, 1).contiguous()
 
     return objective, state, batch
 
@@ -166,9 +178,23 @@ def _groups(bench: Bench, size: Size, kernels: Any) -> Iterator[dict[str, Any]]:
     way = _ways(bench, kernels)[0]
     for layers in (1, size.layers):
         device.AT_ONCE = layers * bench.sizes.batch * size.d_sae * bench.dtype.itemsize
-        row = _path(bench, size, bench.sizes.ks[0], way, pool)
+        row = attempt(size.name, partial(_path, bench, size, bench.sizes.ks[0], way, pool))
         yield {**row, "what": f"{row['what']}, {layers} layers at once"}
     device.AT_ONCE = usual
+
+
+def _descents(bench: Bench, kernels: Any) -> dict[str, Any]:
+    """Projection, clipping, Adam and renormalising of the first job: PyTorch's and the kernels'."""
+    size, batch = bench.sizes.jobs[0], bench.sizes.batch
+    objective, state, _ = _start(bench, size, bench.sizes.ks[0], some_z(bench, size, batch))
+    for part in state.gradients:
+        part.normal_()
+    told: dict[str, Any] = {"what": f"descent {size.name}"}
+    for name, by in (("PyTorch", None), ("kernels", kernels))[: 2 if kernels else 1]:
+        told[f"{name} us/token"] = _us(
+            bench.seconds(partial(descend, state, objective, by), 3) / batch
+        )
+    return told
 
 
 def _us(seconds: float) -> float:

@@ -54,11 +54,12 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     found = read(asked.z)
     saes = _trained(found, asked)
+    model = models.load(MODEL, device="cpu")
     print(
         f"layer {asked.layer}, {asked.steps * asked.batch:,} tokens, batch {asked.batch}, "
-        f"d_sae {asked.d_sae}, k {asked.k}, float32; {_machine()}, torch {torch.__version__}"
+        f"d_sae {asked.d_sae}, k {asked.k}; trained in float32, losses in {model.dtype}; "
+        f"{_machine()}, torch {torch.__version__}"
     )
-    model = models.load(MODEL, device="cpu", dtype="float32")
     told = costs(model, saes, asked.layer, found)
     _print(saes, told, found.test[:, LAYERS.index(asked.layer)].float())
 

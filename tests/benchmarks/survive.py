@@ -50,12 +50,13 @@ def publish(folder: Path, times: int, chance: random.Random) -> None:
     """Two bundles of the same SAEs take turns; after each kill one of them is there, whole."""
     store, bundles = survivors.a_store(folder)
     outcomes: Counter[str] = Counter()
+    whole = _whole_publish(store, bundles["run-2"])
     for _ in range(times):
         served = survivors.run_served(store)
         ahead = next(bundle for run, bundle in bundles.items() if run != served)
         child = PROCESSES.Process(target=survivors.publish_one, args=(store, ahead))
         child.start()
-        child.join(chance.uniform(0.0, 1.2))
+        child.join(chance.uniform(0.0, 1.3 * whole))
         was_alive = child.is_alive()
         child.kill()
         child.join()
@@ -65,6 +66,15 @@ def publish(folder: Path, times: int, chance: random.Random) -> None:
     survivors.publish_one(store, next(iter(bundles.values())))
     left = [path.name for path in (store / "snapshots").glob(".*")]
     print(f"publishers killed: {dict(outcomes)}; lost or half-written: 0; leftovers after: {left}")
+
+
+def _whole_publish(store: Path, bundle: Path) -> float:
+    """Seconds that a publisher takes here and now when nobody kills it."""
+    began = time.perf_counter()
+    child = PROCESSES.Process(target=survivors.publish_one, args=(store, bundle))
+    child.start()
+    child.join()
+    return time.perf_counter() - began
 
 
 def _ended(was_alive: bool, is_new: bool) -> str:

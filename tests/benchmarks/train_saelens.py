@@ -39,7 +39,7 @@ def main(z_file: str, order_file: str, settings_file: str, out: str) -> None:
             lr=asked["lr"],
             lr_warm_up_steps=round(len(order) * asked["warmup"]),
             lr_decay_steps=round(len(order) * asked["decay"]),
-            lr_end=0.0 if asked["decay"] else None,
+            lr_end=0.0 if asked["decay"] else asked["lr"] / 10,  # its default
             autocast=asked["autocast"],
             dead_feature_window=asked["dead_steps"],
             n_batches_for_norm_estimate=0,

@@ -89,7 +89,7 @@ def test_the_client_gives_what_atlas_gives(client, atlas, asked):
 
 
 # What needs the files themselves: opening, and what jobs read to write bundles.
-AT_HOME = {"close", "evidence", "open", "read_only", "store", "verify", "written"}
+AT_HOME = {"close", "evidence", "open", "prepare", "read_only", "store", "verify", "written"}
 OF_JOBS = {"fired_nearby", "measured", "random_contexts", "ranked", "to_embed", "to_label"}
 NOTES_AT_HOME = {"as_tables", "close", "contradictions", "marks", "open"}
 

@@ -27,6 +27,8 @@ def family_of(pos, sources):
         (6, {5: 1.0}, {"previous_token"}),
         (6, {0: 1.0}, {"first_token"}),
         (6, {6: 1.0}, {"current_token"}),
+        (4, {0: 0.9, 2: 0.1, 3: 0.05}, {"first_token"}),  # the rest is too little to judge by
+        (4, {0: 0.4, 2: 0.35, 3: 0.25}, {"induction"}),  # most of what was fetched
         (7, {2: 0.3, 5: 0.3}, {"induction"}),  # two earlier copies, both followed
         (6, {3: 0.4, 2: 0.4}, {"local_context"}),
         (19, {2: 0.3, 3: 0.3, 5: 0.3, 6: 0.3}, {"induction"}),

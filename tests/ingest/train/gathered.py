@@ -43,3 +43,20 @@ def by_feature(gradients, x, residual, hits):
     weight = hits.by_w_enc.gather(1, hits.order) * there
     gradients.b_enc.zero_()
     gradients.b_enc.index_put_((layer.expand_as(feature), feature), weight, accumulate=True)
+
+
+def project(params, gradients):
+    """As `stacked.Kernels.project`."""
+    along = (gradients.w_dec * params.w_dec).sum(-1, keepdim=True)
+    gradients.w_dec.sub_(along * params.w_dec)
+    return (gradients.w_dec.square() + gradients.w_enc.square()).sum((1, 2))
+
+
+def adam(weights, gradient, moments, factor, rate, betas, correct, renormalise):
+    """As `stacked.Kernels.adam`."""
+    g = gradient * factor[:, None, None]
+    moments[0].lerp_(g, 1 - betas[0])
+    moments[1].mul_(betas[1]).addcmul_(g, g, value=1 - betas[1])
+    weights.sub_(rate / correct[0] * moments[0] / ((moments[1] / correct[1]).sqrt() + 1e-8))
+    if renormalise:
+        weights.copy_(torch.nn.functional.normalize(weights, dim=-1))

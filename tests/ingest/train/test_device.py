@@ -1,13 +1,16 @@
 """Steps that ask the device for nothing: the same as the steps that do, for every objective."""
 
+import sys
+
 import pytest
 import torch
 
 from atlas.errors import ConfigError, ModelError
 from ingest.config import SaePart, TrainPart
 from ingest.train import device
+from ingest.train.descend import descend
 from ingest.train.device import Way, stacked_step
-from ingest.train.loop import _descend, _layered_step, train
+from ingest.train.loop import _layered_step, train
 from ingest.train.objectives import make_objective
 from ingest.train.params import Params
 from ingest.train.path import choose_path
@@ -15,7 +18,7 @@ from ingest.train.reports import Measured, Reports
 from ingest.train.state import State
 from ingest.train.stream import seeded
 from tests.ingest.train import gathered
-from tests.ingest.train.planted import a_stream
+from tests.ingest.train.planted import PlantedModel, a_stream
 from tests.ingest.train.test_loop import OBJECTIVES, Stopped, parts
 from tests.pretend_gpu import Asked, There, on_gpu, pretend_gpu
 
@@ -55,9 +58,27 @@ def test_gradients_counts_and_figures_are_those_of_the_layered_step(name, way):
         assert torch.allclose(other.cut, state.cut, atol=1e-6)
         for kind, one, wanted in zip(Measured._fields, found, expected, strict=True):
             assert torch.allclose(one.float(), wanted.float(), rtol=1e-4), kind
-        _descend(state, objective)
+        descend(state, objective)
         state.step += 1
     assert float(expected.dead[0]) > 0
+
+
+@pytest.mark.parametrize("clip", [1e-3, 1.0, float("inf")])
+def test_descending_by_kernels_is_what_pytorchs_optimiser_does(clip):
+    state, objective, stream = a_start("batchtopk")
+    objective.clip = clip
+    other = copied(state)
+    for (_, z), _ in zip(stream.batches(state.place), range(4), strict=False):
+        for one, kernels in ((state, None), (other, gathered)):
+            stacked_step(one, z, objective, DENSE, 0.5)
+            descend(one, objective, kernels)
+            one.step += 1
+    for kind, one, wanted in zip(Params._fields, other.params, state.params, strict=True):
+        assert torch.allclose(one, wanted, atol=1e-5), kind
+    for ours, theirs in zip(other.moments, state.moments, strict=True):
+        for one, wanted in zip(ours, theirs, strict=True):
+            assert torch.allclose(one, wanted, rtol=1e-3, atol=1e-7)
+    assert (other.params.w_dec.norm(dim=-1) - 1).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("group", [1, 2])
@@ -133,6 +154,29 @@ def test_the_path_goes_by_device_and_objective(monkeypatch):
         asked("sparse", "cuda")
 
 
+def test_a_training_by_the_sparse_step_goes_as_the_layered_one(tmp_path, monkeypatch):
+    """The whole loop on a pretended GPU, with plain kernels in the place of Triton's."""
+    import ingest.train
+
+    monkeypatch.setattr("ingest.train.path.find_spec", lambda _: object())
+    monkeypatch.setitem(sys.modules, "ingest.train.kernels", gathered)
+    monkeypatch.setattr(ingest.train, "kernels", gathered, raising=False)
+    sae, part = parts("batchtopk", 64 * 10, lr=1e-4)
+    here = train(a_stream(), sae, part, tmp_path / "here")
+    told: list[int] = []
+    with pretend_gpu():
+        model = PlantedModel()
+        model.device, model.table = "cuda", on_gpu(model.table)
+        sparse = part.model_copy(update={"step": "sparse"})
+        there = train(
+            a_stream(model), sae, sparse, tmp_path / "t", stepped=lambda it: told.append(it.tokens)
+        )
+    assert told == [64 * step for step in range(1, 11)]
+    for one, wanted in zip(there.saes, here.saes, strict=True):
+        assert isinstance(one.w_enc, There)
+        assert torch.allclose(one.w_enc.as_subclass(torch.Tensor), wanted.w_enc, atol=1e-4)
+
+
 def test_figures_of_every_step_come_in_order():
     told = []
     reports = Reports(told.append)
@@ -156,9 +200,9 @@ def test_on_a_gpu_a_step_mixes_no_devices_and_asks_for_no_value(name, way):
     with pretend_gpu(may_ask=False):
         there = moved_state(state, objective)
         found = stacked_step(there, on_gpu(z), objective, way, 0.5)
-        _descend(there, objective)
+        descend(there, objective, way.kernels)
     stacked_step(state, z, objective, way, 0.5)
-    _descend(state, objective)
+    descend(state, objective, way.kernels)
     assert all(isinstance(part, There) for part in found)
     for one, wanted in zip(there.params, state.params, strict=True):
         assert torch.equal(one.as_subclass(torch.Tensor), wanted)

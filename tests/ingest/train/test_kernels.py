@@ -92,20 +92,48 @@ def test_rows_gathered_in_bfloat16_differ_by_its_rounding_alone(kernels):
         assert (one - truth).norm() < 0.02 * truth.norm(), name
 
 
+def test_projecting_is_the_plain_formula(kernels):
+    ours, theirs = ([a_case()[0] for _ in range(2)] for _ in range(2))
+    params, gradients = ours
+    gradients.w_enc.mul_(3)
+    theirs[1].w_enc.mul_(3)
+    assert torch.allclose(kernels.project(params, gradients), gathered.project(*theirs), rtol=1e-5)
+    assert torch.allclose(gradients.w_dec, theirs[1].w_dec, atol=1e-6)
+    assert torch.equal(gradients.w_enc, theirs[1].w_enc)
+
+
+@pytest.mark.parametrize("renormalise", [True, False])
+def test_a_step_of_adam_is_the_plain_formula(kernels, renormalise):
+    gradient = a_case()[0].w_enc
+    factor = torch.tensor([0.5, 1.0, 0.1], device=HERE)
+    found = []
+    for by in (kernels, gathered):
+        weights = a_case()[0].w_dec
+        moments = [gradient / 3, gradient.square() / 5]
+        rest = (factor, 0.01, (0.9, 0.99), [0.5, 0.3], renormalise)
+        by.adam(weights, gradient, moments, *rest)
+        found.append([weights, *moments])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
 COMPILE = """
 import sys
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from ingest.train import kernels
 
-for name, types in (
-    ("_tokens", "*fp32 *fp32 *fp32 *bf16 *fp32 *i64 *i64 *fp32 *fp32 *fp32 *fp32"),
-    ("_features", "*bf16 *bf16 *i64 *i64 *i64 *fp32 *fp32 *fp32 *fp32 *fp32"),
+ROWS = {"WIDTH": 1024, "HITS": kernels.HITS}
+for name, types, constants in (
+    ("_tokens", "*fp32 *fp32 *fp32 *bf16 *fp32 *i64 *i64" + 4 * " *fp32" + 4 * " i32", ROWS),
+    ("_features", "*bf16 *bf16 *i64 *i64 *i64" + 5 * " *fp32" + 4 * " i32", ROWS),
+    ("_projected", 4 * "*fp32 " + "i32 i32", {"WIDTH": 1024}),
+    ("_adam", 5 * "*fp32 " + 5 * "fp32 " + "i32 i32", {"RENORMALISE": True, "WIDTH": 1024}),
 ):
     function = getattr(kernels, name)
-    kinds = [*types.split(), *["i32"] * 4, "constexpr", "constexpr"]
+    kinds = [*types.split(), *["constexpr"] * len(constants)]
     signature = dict(zip(function.arg_names, kinds, strict=True))
-    source = ASTSource(function, signature, {"WIDTH": 1024, "HITS": kernels.HITS})
+    source = ASTSource(function, signature, constants)
     built = compile(source, target=GPUTarget("cuda", 90, 32))
     print(name, len(built.asm["cubin"]))
 """
@@ -119,4 +147,5 @@ def test_they_compile_for_the_architecture_of_an_h100():
         [sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["_tokens", "_features"]
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert names == ["_tokens", "_features", "_projected", "_adam"]

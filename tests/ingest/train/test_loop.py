@@ -7,8 +7,10 @@ import torch
 
 from atlas.lens.sae import decode, encode
 from ingest.config import ResamplePart, SaePart, TrainPart
-from ingest.train.loop import train
+from ingest.train.loop import _finish, train
+from ingest.train.objectives import make_objective
 from ingest.train.schedule import dropping_rate, learning_rate
+from ingest.train.state import State
 from tests.ingest.train.planted import PlantedModel, a_stream
 
 
@@ -96,6 +98,19 @@ def test_a_layer_trained_alone_is_to_the_bit_what_it_is_beside_others(tmp_path, 
         for ours, theirs in zip(alone.saes[0][:5], together.saes[layer][:5], strict=True):
             assert torch.equal(ours, theirs)
         assert alone.dead_share == together.dead_share[layer : layer + 1]
+
+
+@pytest.mark.parametrize(("tokens", "window", "dead"), [(1280, 1280, 0.5), (64_000, 2000, 0.25)])
+def test_a_dead_feature_is_one_that_did_not_fire_in_the_window_that_is_stated(tokens, window, dead):
+    sae, part = parts(tokens=tokens, layers=(0,))  # dead_tokens is 2000
+    objective = make_objective(sae, part, tokens // 64)
+    generators = [torch.Generator().manual_seed(0)]
+    state = State(*objective.start(a_stream(layers=(0,)).buffer(0), generators), (0.9, 0.999))
+    state.step = tokens // 64
+    state.since_fired[0] = torch.tensor([0, 64, 1280, 2000]).repeat(8).clamp(max=tokens)
+    done = _finish(state, objective, part)
+    assert (done.dead_window, done.tokens) == (window, tokens)
+    assert done.dead_share == [dead]
 
 
 def test_a_resumed_training_does_not_start_again(tmp_path):

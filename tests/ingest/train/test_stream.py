@@ -35,6 +35,16 @@ def test_repeats_use_each_activation_once_each_in_another_order():
     assert torch.equal(first, second)
 
 
+def test_every_round_takes_each_context_once_in_another_order():
+    stream = a_stream(buffer=24)  # of 64 contexts: a buffer may reach into the next round
+    found = torch.cat([stream._contexts_of(number) for number in range(8)])
+    rounds = found.view(3, 64)
+    for one in rounds:
+        assert sorted(one.tolist()) == list(range(64))
+    assert not torch.equal(rounds[0], rounds[1])
+    assert torch.equal(a_stream(buffer=24)._contexts_of(5), stream._contexts_of(5))
+
+
 def test_another_seed_gives_another_order():
     assert not torch.equal(take(a_stream(seed=0), 1)[0][1], take(a_stream(seed=1), 1)[0][1])
 
