@@ -170,9 +170,9 @@ def polysemanticity(one: StudyTable, model: str, snapshot: str) -> None:
 
 PLOTS: dict[str, Callable[[StudyTable, str, str], None]] = {
     "head_ranking": head_rankings,
-    "family_bin": family_bins,
     "prefix_score": prefix_curves,
     "family_share": family_shares,
+    "family_bin": family_bins,
     "polysemantic_share": polysemantic_shares,
     "head_polysemanticity": polysemanticity,
     "ioi_part": ioi_parts,
