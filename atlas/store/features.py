@@ -12,7 +12,10 @@ from atlas.store.evidence import Evidence, Key
 from atlas.store.lists import FIRINGS, SUPPORT
 from atlas.types import Bins, Example, Feature, Neighbour
 
-_FEATURE = "SELECT * FROM feature WHERE sae = $sae AND feature = $feature"
+# Without what is read quicker from the files of lists.
+_FEATURE = """
+SELECT * EXCLUDE (histogram) FROM feature WHERE sae = $sae AND feature = $feature
+"""
 _HEADS = "SELECT * FROM feature_head WHERE sae = $sae AND feature = $feature ORDER BY head"
 _LABELS = """
 SELECT * FROM label WHERE sae = $sae AND feature = $feature
@@ -35,7 +38,6 @@ WHERE sae = $sae AND feature = $feature
 ORDER BY rank IS NULL, abs(cosine) DESC NULLS LAST, jaccard DESC NULLS LAST, other_sae,
   other_feature
 """
-_HISTOGRAM = "SELECT sae, feature, histogram FROM feature WHERE sae = $sae AND feature = $feature"
 _DENSITIES = """
 SELECT least(27, greatest(0, floor(4 * (7 + log10(density)))))::INTEGER AS bin,
   count(*) AS features
@@ -59,6 +61,7 @@ def feature(evidence: Evidence, name: str | FeatureId, *, alone: bool = False) -
         of=of,
         by=evidence.run(of.run),
         vocab=evidence.vocab(of.id.model),
+        histogram=evidence.lists.histogram(evidence.lists.rows(*key)),
         heads=[rows.head_share(one) for one in evidence.query(_HEADS, **where)],
         labels=[rows.label(one) for one in evidence.query(_LABELS, **where)],
         scores=[rows.label_score(one) for one in evidence.query(_SCORES, **where)],
@@ -83,9 +86,8 @@ def histograms(evidence: Evidence, names: Iterable[FeatureId]) -> dict[FeatureId
     Raises:
         NotFound: no such feature.
     """
-    asked = {evidence.key(name): name for name in names}
-    found = evidence.query_each(_HISTOGRAM, ({"sae": k[0], "feature": k[1]} for k in asked))
-    return {asked[row["sae"], row["feature"]]: tuple(row["histogram"]) for row in found}
+    lists = evidence.lists
+    return {name: lists.histogram(lists.rows(*evidence.key(name))) for name in names}
 
 
 def _examples(evidence: Evidence, key: Key, bias: float) -> tuple[Example, ...]:

@@ -1,7 +1,10 @@
 """The command line: what it prints, and one clear line with exit code 2 for bad input."""
 
 import json
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,8 @@ from atlas.store.publish import publish
 from ingest.job import run_job
 from tests.builders import a_bundle
 from tests.ingest.jobs import a_job
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -181,14 +186,22 @@ def test_json_logs_are_one_object_a_line(tmp_path, monkeypatch, capsys):
     assert "bundle" in err
 
 
-def test_a_stopped_ingest_says_how_to_go_on(tmp_path, monkeypatch, capsys):
-    def stopped(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("ingest.job._stages", stopped)
-    code, _, err = a_runner(tmp_path, monkeypatch, capsys)("ingest", "demo")
-    assert code == 130
-    assert "same command again to go on" in err
+def test_ctrl_c_stops_an_ingest_cleanly_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    path, store = tmp_path / "job.toml", tmp_path / "store"
+    endless = a_job(tmp_path, train={"tokens": 10_000_000})
+    path.write_text(_toml(endless.model_dump(mode="json", exclude_none=True)))
+    command = [sys.executable, "-m", "app.cli", "ingest", str(path), "--store", str(store)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, "--log", "json"], cwd=ROOT, **pipes) as process:
+        lines = (json.loads(line) for line in process.stdout)
+        next(line for line in lines if line["stage"] == "train" and line["done"])
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert err.splitlines()[1:] == ["", "stopped; give the same command again to go on"]
+    (run,) = json.loads(a_runner(store, monkeypatch, capsys)("runs", "--json")[1])
+    assert (run["state"], run["stage"], run["message"]) == ("stopped", "train", "stopped by hand")
+    assert 0 < run["done"] < run["total"]
 
 
 def test_a_job_run_from_python_is_seen_by_runs(tmp_path, monkeypatch, capsys):

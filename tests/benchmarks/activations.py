@@ -36,7 +36,10 @@ class Activations(NamedTuple):
 class FromMemory(Stream):
     """The same activations again and again, each time in another order."""
 
-    def __init__(self, found: Activations, batch: int, seed: int = 0) -> None:
+    def __init__(
+        self, found: Activations, batch: int, layers: tuple[int, ...] = LAYERS, seed: int = 0
+    ) -> None:
+        self.layers = self.trained = layers
         self.model = _Somewhere(str(found.train.device))
         self.buffers = Buffers(0, 1, batch, seed)
         self.trained = tuple(range(found.train.shape[1]))

@@ -100,7 +100,7 @@ def ours(
     sae = SaePart(layers=layers, d_sae=asked.d_sae, k=asked.k)
     columns = [LAYERS.index(layer) for layer in layers]
     pool = found._replace(train=found.train[:, columns], limits=found.limits[columns])
-    stream = FromMemory(pool, asked.batch)
+    stream = FromMemory(pool, asked.batch, layers)
     with tempfile.TemporaryDirectory() as folder:
         begun, busy = time.monotonic(), time.process_time()
         kind = getattr(torch, asked.precision)

@@ -45,12 +45,16 @@ def main(z_file: str, order_file: str, settings_file: str, out: str) -> None:
             n_batches_for_norm_estimate=0,
         )
         trainer = SAETrainer(cfg, sae, (z[rows, index].float() for rows in order))
-        trainer.activation_scaler.scaling_factor = _factor(z[:65_536, index].float())
+        factor = _factor(z[:65_536, index].float())
+        trainer.activation_scaler.scaling_factor = factor
         sae.cfg.normalize_activations = "none"  # no pass of its own to estimate it: not timed
         begun, busy = time.monotonic(), time.process_time()
         trained = trainer.fit()
         seconds.append(time.monotonic() - begun)
         cpu.append(time.process_time() - busy)
+        # The end of its training folds the factor into the weights but not into the threshold,
+        # which then lets next to nothing through: without this line its L0 is far from k.
+        trained.topk_threshold /= factor
         trained.save_inference_model(Path(out) / f"layer-{layer}")
     found = {
         "seconds": seconds,

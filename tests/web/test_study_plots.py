@@ -70,6 +70,40 @@ def test_induction_features_are_drawn_by_how_strongly_they_fire():
     assert curve["points"] == [[0.05, 0.25, 0.2, 0.3], [0.95, 0.9, 0.8, 1.0]]
 
 
+def test_layers_of_the_task_stand_by_place_and_errors_are_left_to_the_table():
+    columns = ("layer", "part", "place", "how", "names", "value", "low", "high")
+    html = seen(
+        drawn(
+            "ioi_part", columns,
+            (17, "attention", "S2", "resample", "both", -1.5, -2.0, -1.0),
+            (23, "attention", "S2", "resample", "both", -3.0, -3.5, -2.5),
+            (8, "attention", "S2", "zero", "both", -9.0, -9.5, -8.5),
+            (9, "error", "S2", "resample", "both", -9.0, -9.5, -8.5),
+        )
+    )  # fmt: skip
+    assert html.index("layer 23") < html.index("layer 17")
+    assert "layer 8" not in html
+    assert "layer 9" not in html
+
+
+def test_the_noising_test_is_held_against_all_of_the_difference():
+    columns = (
+        "layers", "corruption", "names", "kept_clean", "kept_clean_low", "kept_clean_high", "bos"
+    )  # fmt: skip
+    html = seen(
+        drawn(
+            "ioi_noise", columns,
+            ([17, 18], "kept: other names", "both", 0.5, 0.25, 0.75, True),
+            ([17, 18], "kept: other names", "ABBA", 0.9, 0.8, 1.0, True),
+            ([17, 18], "zero", "both", None, None, None, False),
+        )
+    )  # fmt: skip
+    assert "layers 17, 18, with start token" in html
+    assert "without start token" not in html
+    assert "95 % interval 0.25 to 0.75" in html
+    assert 'class="mark" style="left:100.0%"' in html
+
+
 def test_polysemanticity_is_held_against_chance_layer_by_layer():
     columns = ("sae", "head", "by", "k", "cohesion", "cohesion_low", "cohesion_high", "null_high")
     html = seen(

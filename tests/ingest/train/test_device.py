@@ -10,7 +10,7 @@ from ingest.config import SaePart, TrainPart
 from ingest.train import device
 from ingest.train.descend import descend
 from ingest.train.device import Way, stacked_step
-from ingest.train.loop import _layered_step, train
+from ingest.train.loop import _layer, _layered_step, train
 from ingest.train.objectives import make_objective
 from ingest.train.params import Params
 from ingest.train.path import choose_path
@@ -234,3 +234,13 @@ def test_the_layered_step_works_on_a_gpu_and_asks(name):
         _layered_step(moved_state(state, objective), on_gpu(z), objective, torch.float32, 0.5)
     with pretend_gpu(may_ask=False), pytest.raises(Asked):
         _layered_step(moved_state(state, objective), on_gpu(z), objective, torch.float32, 0.5)
+
+
+def test_in_bfloat16_the_cut_is_that_of_the_values_that_chose():
+    state, objective, stream = a_start("batchtopk")
+    _, z = next(stream.batches(state.place))
+    x = state.scale.apply(z)[0]
+    done = _layer(state, 0, x, objective, torch.bfloat16)
+    pre = x.bfloat16() @ state.params.w_enc[0].T.bfloat16()
+    count = objective.k_at(0) * len(x)
+    assert float(done.lowest) == float(pre.flatten().topk(count).values.min())
