@@ -461,8 +461,8 @@ TABLES: dict[str, pa.Schema] = {
             "kept_mean_low": _DOUBLE,
             "kept_mean_high": _DOUBLE,
             "n": _BIG,
-            "bos": _BOOL,
             "run": _TEXT,
+            "bos": _BOOL,
         },
         "feature_family": {
             **_FEATURE_KEY,
@@ -481,10 +481,10 @@ TABLES: dict[str, pa.Schema] = {
             "recall": _REAL,
             "recall_low": _REAL,
             "recall_high": _REAL,
+            "run": _TEXT,
             "predictor": _TEXT,
             "bin_fired": pa.list_(_BIG),
             "bin_hits": pa.list_(_BIG),
-            "run": _TEXT,
         },
         "family_bin": {
             "sae": _NAME,
@@ -539,8 +539,8 @@ TABLES: dict[str, pa.Schema] = {
             **_proportions("recall"),
             "recall_n": _BIG,
             "specificity": _REAL,
-            "precision_chance": _REAL,
             "run": _TEXT,
+            "precision_chance": _REAL,
         },
         "head_role": {
             **_ROLE_KEY,

@@ -45,6 +45,10 @@ class Verdict:
     where none were drawn at random."""
     by_kind: dict[str, Rate]
     """The same by kind of example: top, interval, random."""
+    chance: float | None
+    """Of the same firings, the mean share of the sources at or before each, and of heads, that
+    would make it hold: recall if any of them were as likely to give most. None for a hypothesis
+    that does not speak of sources."""
     anywhere: Rate
     """Of the same firings as recall: those where some earlier token and head would make it hold;
     the same as recall for a hypothesis that does not speak of sources."""

@@ -10,9 +10,14 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
+
+from atlas.lens import sae
+from atlas.model import load
+from ingest.train import state
 
 GPU = torch.device("cuda", 0)
 
@@ -36,10 +41,13 @@ def on_gpu(tensor: Tensor) -> There:
 
 def moved(module: torch.nn.Module) -> None:
     """Put a module's weights and buffers on the GPU."""
+    there: dict[Tensor | None, Tensor | None] = {None: None}  # what is shared stays shared
     for part in module.modules():
         for content in (part._parameters, part._buffers):
             for name, value in content.items():
-                content[name] = value if value is None else on_gpu(value)
+                if value not in there:
+                    there[value] = on_gpu(value)
+                content[name] = there[value]
 
 
 @contextmanager
@@ -68,6 +76,49 @@ class _Done:
         return True
 
 
+@contextmanager
+def all_on_gpu() -> Iterator[torch.device]:
+    """As `pretend_gpu`, and models, SAEs and checkpoints loaded on `cuda` are there too."""
+    boot = load.__globals__["_boot"]
+
+    def booted(source: Any, device: str, dtype: torch.dtype) -> Any:
+        bridge = boot(source, "cpu", dtype)
+        if device != "cpu":
+            moved(bridge)
+        return bridge
+
+    with (
+        pretend_gpu() as gpu,
+        patch.dict(load.__globals__, {"_boot": booted}),
+        patch.object(torch.cuda, "is_available", lambda: True),
+        patch.object(sae, "safe_open", _Opened),
+        patch.object(state, "safe_open", _Opened),
+    ):
+        yield gpu
+
+
+class _Opened:
+    """safetensors' open file, whose tensors may be on the GPU."""
+
+    def __init__(self, path: Any, framework: str, device: str) -> None:
+        self._file, self._device = safe_open(path, framework, device="cpu"), device
+
+    def __enter__(self) -> "_Opened":
+        self._file.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._file.__exit__(*error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def get_tensor(self, name: str) -> Tensor:
+        """On the device asked for."""
+        found = self._file.get_tensor(name)
+        return found if self._device == "cpu" else on_gpu(found)
+
+
 class _Mode(TorchFunctionMode):
     """Also sees functions that take no tensor, such as torch.zeros."""
 
@@ -83,7 +134,13 @@ _ASK = {
     getattr(Tensor, name)
     for name in ("__bool__", "__float__", "__int__", "__index__", "item", "tolist", "nonzero")
 } | {Tensor.cpu, torch.nonzero, torch.bincount, Tensor.bincount}
-_OWN = (Tensor.grad.__get__, Tensor.grad.__set__, Tensor.__hash__)
+_OWN = (
+    Tensor.__hash__,
+    Tensor.grad.__get__,
+    Tensor.grad.__set__,
+    Tensor.requires_grad_,
+    torch.autograd.grad,
+)
 """What belongs to a tensor as an object, not to what it holds."""
 _TWO_DEVICES = {Tensor.copy_}
 _INDEX = {Tensor.__getitem__, Tensor.__setitem__}
@@ -97,7 +154,7 @@ def _call(func: Any, args: Any, kwargs: dict[str, Any], strict: bool) -> Any:
     if func in _OWN:
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args)
-    if func is Tensor.numpy and there:
+    if func is Tensor.numpy and there and not kwargs.get("force"):
         raise TypeError("can't convert cuda:0 device type tensor to numpy")
     kwargs = {name: value for name, value in kwargs.items() if name != "pin_memory"}
     to, args, kwargs = _target(func, args, kwargs, bool(there))

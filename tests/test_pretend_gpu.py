@@ -12,23 +12,12 @@ from ingest.job import run_job
 from tests.benchmarks.prompt import calls, some_explorer
 from tests.ingest.jobs import a_job
 from tests.models import BOS, a_folder
-from tests.pretend_gpu import moved, pretend_gpu
+from tests.pretend_gpu import all_on_gpu
 
 
 @pytest.fixture
-def gpu(monkeypatch):
-    """Models that are asked for on `cuda` are on the pretended one."""
-    boot = load.__globals__["_boot"]
-
-    def booted(source, device, dtype):
-        bridge = boot(source, "cpu", dtype)
-        if device != "cpu":
-            moved(bridge)
-        return bridge
-
-    monkeypatch.setitem(load.__globals__, "_boot", booted)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with pretend_gpu() as device:
+def gpu():
+    with all_on_gpu() as device:
         yield device
 
 
@@ -37,9 +26,13 @@ def tables(bundle, name):
 
 
 def test_a_whole_job_on_a_gpu_gives_what_the_cpu_gives(tmp_path, gpu):  # noqa: ARG001
-    step = {"step": "dense"}  # on both, or Adam makes much of roundings
-    here = run_job(a_job(tmp_path, train=step), tmp_path / "cpu")
-    there = a_job(tmp_path, train=step, model={"device": "cuda", "dtype": "float32"})
+    small = {
+        "train": {"tokens": 640, "step": "dense"},  # on both, or Adam makes much of roundings
+        "mine": {"tokens": 200},
+        "evaluate": {"tokens": 60},
+    }
+    here = run_job(a_job(tmp_path, **small), tmp_path / "cpu")
+    there = a_job(tmp_path, **small, model={"device": "cuda", "dtype": "float32"})
     found = run_job(there, tmp_path / "gpu", room=lambda _: 10**12)
     for name in ("sae", "feature", "example"):
         ours, theirs = tables(found, name), tables(here, name)

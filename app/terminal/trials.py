@@ -79,13 +79,13 @@ def show_trials(console: Console, trials: Sequence[Trial]) -> None:
         console.print(_table([trial.pooled, *trial.verdicts]))
         if trial.of_source:
             console.print(
-                "recall and near misses: by the measured source; anywhere, alarms, precision and"
-                " lift: of any earlier token and head"
+                "recall and near misses: by the measured source; chance: recall if any earlier"
+                " token and head were as likely; the others: of any earlier token and head"
             )
         if (trial.pooled.alarms.share or 0.0) > NEARLY_ALWAYS:
             console.print(
                 f"it holds of {trial.pooled.alarms.share:.0%} of the silent places: precision and"
-                " lift say nothing here, recall against near misses does"
+                " lift say nothing here, recall against chance does"
             )
         for title, instances in (("missed", trial.missed), ("alarmed", trial.alarmed)):
             for one in instances[:5]:
@@ -95,17 +95,17 @@ def show_trials(console: Console, trials: Sequence[Trial]) -> None:
 def _table(verdicts: Sequence[Verdict]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("target", min_width=max(len(one.target) for one in verdicts))
-    names = ("firings", "silent", "recall %", "anywhere %", "alarms %", "near misses %")
-    for name in (*names, "precision %", "lift", "density %"):
+    names = ("firings", "silent", "recall %", "chance %", "anywhere %", "alarms %")
+    for name in (*names, "near misses %", "precision %", "lift", "density %"):
         table.add_column(name, justify="right")
     for one in verdicts:
         rates = (one.recall, one.anywhere, one.alarms, one.near_misses)
-        shares = (_figure(rate.share, rate.interval, 100) for rate in rates)
+        recall, *shares = (_figure(rate.share, rate.interval, 100) for rate in rates)
+        chance = "–" if one.chance is None else _short(100 * one.chance)
         precision = _figure(one.precision, one.precision_interval, 100)
         lift, density = _figure(one.lift, one.lift_interval, 1), f"{100 * one.density:.2g}"
-        table.add_row(
-            one.target, str(one.recall.n), str(one.alarms.n), *shares, precision, lift, density
-        )
+        counts = (str(one.recall.n), str(one.alarms.n))
+        table.add_row(one.target, *counts, recall, chance, *shares, precision, lift, density)
     return table
 
 

@@ -35,7 +35,6 @@ WHERE sae = $sae AND feature = $feature
 ORDER BY rank IS NULL, abs(cosine) DESC NULLS LAST, jaccard DESC NULLS LAST, other_sae,
   other_feature
 """
-_HISTOGRAM = "SELECT sae, feature, histogram FROM feature WHERE sae = $sae AND feature = $feature"
 _DENSITIES = """
 SELECT least(27, greatest(0, floor(4 * (7 + log10(density)))))::INTEGER AS bin,
   count(*) AS features
@@ -83,9 +82,8 @@ def histograms(evidence: Evidence, names: Iterable[FeatureId]) -> dict[FeatureId
     Raises:
         NotFound: no such feature.
     """
-    asked = {evidence.key(name): name for name in names}
-    found = evidence.query_each(_HISTOGRAM, ({"sae": k[0], "feature": k[1]} for k in asked))
-    return {asked[row["sae"], row["feature"]]: tuple(row["histogram"]) for row in found}
+    lists = evidence.lists
+    return {name: lists.histogram(lists.rows(*evidence.key(name))) for name in names}
 
 
 def _examples(evidence: Evidence, key: Key, bias: float) -> tuple[Example, ...]:

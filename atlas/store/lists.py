@@ -49,7 +49,7 @@ SELECT f.feature, f.firings::BIGINT AS firings, f.density, f.max_act, f.mean_act
     + 4 * (c.feature IS NOT NULL)::UTINYINT + 8 * (x.feature IS NOT NULL)::UTINYINT
     + 16 * coalesce(t.method = 'llm' AND t.score IS NULL, false)::UTINYINT
     ELSE 0 END::UTINYINT AS calls,
-  coalesce(k.kept, 0)::SMALLINT AS kept, t.text AS title
+  coalesce(k.kept, 0)::SMALLINT AS kept, f.histogram, t.text AS title
 FROM feature f LEFT JOIN title t ON t.sae = f.sae AND t.feature = f.feature
   LEFT JOIN (SELECT DISTINCT feature FROM label
              WHERE sae = $sae AND side = 'fetches' AND support_high < $support) c
@@ -60,6 +60,7 @@ FROM feature f LEFT JOIN title t ON t.sae = f.sae AND t.feature = f.feature
              WHERE sae = $sae AND kind = 'top' GROUP BY feature) k ON k.feature = f.feature
 WHERE f.sae = $sae ORDER BY f.feature
 """
+_BINS = "SELECT coalesce(max(len(histogram)), 0) FROM feature"
 _GIVEN = """
 SELECT feature, head, dfa_share, weight_share FROM feature_head WHERE sae = $sae
 """
@@ -89,6 +90,8 @@ def build(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
     ((heads,),) = con.execute("SELECT coalesce(max(n_heads), 0) FROM model").fetchall()
     rows = int(starts[-1])
     columns = {name: new(folder / f"{name}.npy", kind, (rows,)) for name, kind in _KINDS.items()}
+    ((bins,),) = con.execute(_BINS).fetchall()
+    histograms = new(folder / "histograms.npy", np.int32, (rows, bins))
     shares = {name: new(folder / f"by_{name}.npy", np.float32, (heads, rows)) for name in SHARES}
     with (
         pa.OSFile(str(folder / "titles.arrow"), "wb") as sink,
@@ -100,11 +103,12 @@ def build(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
             values = {"sae": number, **names, "chance": CHANCE, "support": SUPPORT}
             for batch in _sae(con, values | {"firings": FIRINGS}):
                 _fill(columns, starts[place], batch)
+                _fill_histograms(histograms, int(starts[place]), batch)
                 titles.write_batch(batch.select(["title"]))
             for name in SHARES:
                 shares[name][:, at] = np.nan
             _fill_shares(con, number, shares, int(starts[place]))
-    for array in (*columns.values(), *shares.values()):
+    for array in (*columns.values(), *shares.values(), histograms):
         array.flush()
 
 
@@ -117,6 +121,13 @@ def _fill(columns: Mapping[str, npt.NDArray[Any]], start: int, batch: pa.RecordB
     for name, column in columns.items():
         if name != "place":
             column[rows] = batch.column(name).to_numpy(zero_copy_only=False)
+
+
+def _fill_histograms(histograms: npt.NDArray[Any], start: int, batch: pa.RecordBatch) -> None:
+    counts = batch.column("histogram")
+    known = counts.value_lengths().fill_null(0).to_numpy(zero_copy_only=False) > 0
+    rows = start + batch.column("feature").to_numpy()[known]
+    histograms[rows] = counts.flatten().to_numpy().reshape(len(rows), -1)
 
 
 def _fill_shares(
@@ -148,6 +159,7 @@ class Lists:
             self.starts: npt.NDArray[np.int64] = np.load(folder / "starts.npy")
             self.size = int(self.starts[-1])
             self._columns = {name: opened(folder / f"{name}.npy") for name in _KINDS}
+            self._histograms = opened(folder / "histograms.npy")
             self._shares = {name: opened(folder / f"by_{name}.npy") for name in SHARES}
             with pa.memory_map(str(folder / "titles.arrow")) as source:
                 self._titles = pa.ipc.open_file(source).read_all().column("title")
@@ -189,6 +201,10 @@ class Lists:
         """Title of a feature."""
         text: str | None = self._titles[row].as_py()
         return text
+
+    def histogram(self, row: int) -> tuple[int, ...]:
+        """How a feature's activations are spread; empty where no feature's were counted."""
+        return tuple(self._histograms[row].tolist())
 
     def values(self, row: int, names: Sequence[str]) -> dict[str, Any]:
         """Some statistics of one feature, None where one is not known."""

@@ -69,9 +69,11 @@ def _row(run: Run) -> StudyRow:
 def _table(evidence: Evidence, table: str, sentence: str, run: str, limit: int) -> StudyTable:
     shown = [column for column in STUDIED[table] if column != "run"]
     columns = ", ".join("s.id AS sae" if one == "sae" else f"t.{one}" for one in shown)
-    join = "JOIN sae s USING (sae)" if "sae" in shown else ""
+    by_sae = "sae" in shown
+    join = "JOIN sae s USING (sae)" if by_sae else ""
+    order = "s.layer, s.id, t.rowid" if by_sae else "t.rowid"
     found = evidence.query(
-        f"SELECT {columns} FROM {table} t {join} WHERE t.run = $run LIMIT $limit",
+        f"SELECT {columns} FROM {table} t {join} WHERE t.run = $run ORDER BY {order} LIMIT $limit",
         run=run,
         limit=limit,
     )

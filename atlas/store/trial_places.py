@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from atlas.errors import NotFound, QueryError
-from atlas.hypothesis import Bools, Hypothesis, Ints, Scene, Words
+from atlas.hypothesis import Hypothesis, Ints, Scene, Words
 from atlas.ids import FeatureId, HeadId, Id, ModelId, SaeId
 from atlas.store.evidence import Evidence, Key
 
@@ -223,12 +223,12 @@ CHUNK = 400
 """Places whose sources and heads are laid out at once."""
 
 
-def somewhere(tested: Tested, hypothesis: Hypothesis, places: Places) -> Bools:
-    """`[n]`: whether it holds of some source at or before each place, and of some head."""
+def somewhere(tested: Tested, hypothesis: Hypothesis, places: Places) -> NDArray[np.float64]:
+    """`[n]`: of the sources at or before each place, and of the heads, the share it holds of."""
     if not hypothesis.of_source:
-        return hypothesis.holds(scene(tested, places))
+        return hypothesis.holds(scene(tested, places)).astype(np.float64)
     heads = np.arange(tested.n_heads if "head" in hypothesis.names else 1)
-    found = np.zeros(len(places.pos), np.bool_)
+    found = np.zeros(len(places.pos))
     for begin in range(0, len(found), CHUNK):
         some = places.take(np.arange(begin, min(begin + CHUNK, len(found))))
         counts = (some.pos + 1) * len(heads)
@@ -236,5 +236,5 @@ def somewhere(tested: Tested, hypothesis: Hypothesis, places: Places) -> Bools:
         within = np.arange(len(row)) - np.repeat(counts.cumsum() - counts, counts)
         spread = some.take(row)._replace(src=within // len(heads), head=within % len(heads))
         held = hypothesis.holds(scene(tested, spread))
-        np.logical_or.at(found, begin + row, held)
+        found[begin : begin + len(counts)] = np.bincount(row, held, len(counts)) / counts
     return found

@@ -1,8 +1,10 @@
 """Testing a hypothesis: kept firings with their measured sources against places without firing."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atlas.errors import QueryError
 from atlas.hypothesis import Bools, Hypothesis
@@ -56,11 +58,12 @@ def test(evidence: Evidence, hypothesis: Hypothesis, target: str | Id, seed: int
     tested = gather(evidence, found, seed)
     measured = hypothesis.holds(scene(tested, tested.firings))
     possible = somewhere(tested, hypothesis, tested.firings)
-    alarms = somewhere(tested, hypothesis, tested.places)
+    alarms = somewhere(tested, hypothesis, tested.places) > 0
     every = np.ones(len(tested.keys), np.bool_)
 
     def verdict(name: str, chosen: Bools) -> Verdict:
-        return _verdict(name, chosen, tested, measured, possible, alarms)
+        one = _verdict(name, chosen, tested, measured, possible, alarms)
+        return one if hypothesis.of_source else replace(one, chance=None)
 
     names = [str(FeatureId(evidence.numbered(sae).id, index)) for sae, index in tested.keys]
     each = [verdict(name, _only(row, len(names))) for row, name in enumerate(names)]
@@ -87,7 +90,12 @@ def _only(row: int, n: int) -> Bools:
 
 
 def _verdict(
-    name: str, chosen: Bools, tested: Tested, measured: Bools, possible: Bools, alarms: Bools
+    name: str,
+    chosen: Bools,
+    tested: Tested,
+    measured: Bools,
+    possible: NDArray[np.float64],
+    alarms: Bools,
 ) -> Verdict:
     """What was seen of the features `chosen` `[feature]`."""
     own = chosen[tested.firings.feature]
@@ -100,7 +108,7 @@ def _verdict(
     drawn = own & (kinds == "random" if "random" in by_kind else np.isin(kinds, _FIRED))
     recall, alarm = rate(measured[drawn]), rate(alarms[chosen[tested.places.feature]])
     density = float(tested.density[chosen].mean())
-    somewhere = rate(possible[drawn])
+    somewhere = rate(possible[drawn] > 0)
     precision, interval = precision_of(somewhere, alarm, density)
     return Verdict(
         target=name,
@@ -108,6 +116,7 @@ def _verdict(
         density=density,
         recall=recall,
         by_kind=by_kind,
+        chance=float(possible[drawn].mean()) if drawn.any() else None,
         anywhere=somewhere,
         alarms=alarm,
         near_misses=rate(measured[own & (kinds == "near_miss")]),

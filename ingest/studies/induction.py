@@ -251,7 +251,7 @@ def _weights(study: Study, name: SaeId) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def feature_rows(name: SaeId, one: Detected, rule: NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
-    """A row per living feature.
+    """A row per living feature, those that are found first, then those that fire most often.
 
     Args:
         name: the SAE.
@@ -260,7 +260,8 @@ def feature_rows(name: SaeId, one: Detected, rule: NDArray[np.bool_]) -> Iterato
     """
     seen = one.rates
     low, high = wilson(np.round(seen.second * seen.trials), seen.trials.astype(np.float64))
-    for feature in np.nonzero(one.live)[0]:
+    order = np.lexsort((-seen.second, ~seen.fires, ~one.found))
+    for feature in order[one.live[order]]:
         yield {
             "sae": str(name),
             "feature": int(feature),

@@ -35,28 +35,20 @@ DRAWS = 200
 """Draws of every null and every interval."""
 
 
-class Traits(NamedTuple):
-    """What features of one head are compared by."""
+class Likeness(NamedTuple):
+    """How alike features are: of one head, or in what does not depend on the head."""
 
     mechanism: Indices  # [feature], index into MECHANISMS, -1 for none
-    content: Numbers  # [feature, trait]; products of rows are similarities, up to 1
+    similar: Numbers  # [feature, feature], of content: up to the weight
+    weight: float  # of the parts of content that are there
 
-    def of(self, rows: Indices) -> "Traits":
-        """The traits of some features."""
-        return Traits(self.mechanism[rows], self.content[rows])
-
-
-class Shared(NamedTuple):
-    """Traits that features have whatever the head: computed once per SAE."""
-
-    mechanism: Indices  # [feature]
-    content: Numbers  # [feature, trait], weighted
-    similar: Numbers  # [feature, feature], products of its rows
-    weight: float  # of the parts that are there
+    def of(self, rows: Indices) -> "Likeness":
+        """That of some features."""
+        return Likeness(self.mechanism[rows], self.similar[np.ix_(rows, rows)], self.weight)
 
 
-def shared(families: list[str | None], words: list[set[str]]) -> Shared:
-    """What families and the words of titles say of features.
+def shared(families: list[str | None], words: list[set[str]]) -> Likeness:
+    """What families and the words of titles say, the same for every head of a layer.
 
     Args:
         families: of each feature.
@@ -70,69 +62,61 @@ def shared(families: list[str | None], words: list[set[str]]) -> Shared:
         row[[place[word] for word in own]] = 1.0
     by_family = np.array([[family == one for one in known] for family in families], float)
     by_family = by_family.reshape(len(families), len(known))
-    parts = [(weight, part) for weight, part in ((WORDS, by_word), (FAMILY, by_family))
-             if part.any()]  # fmt: skip
-    none = np.zeros((len(families), 0))
-    content = np.concatenate([none, *(np.sqrt(weight) * _unit(part) for weight, part in parts)], 1)
+    similar, weight = np.zeros((len(families), len(families))), 0.0
+    for size, part in ((WORDS, by_word), (FAMILY, by_family)):
+        if part.any():
+            similar += size * _unit(part) @ _unit(part).T
+            weight += size
     mechanism = [MECHANISMS.index(one) if one in MECHANISMS else -1 for one in families]
-    total = sum(weight for weight, _ in parts)
-    return Shared(np.array(mechanism, np.int64), content, content @ content.T, total)
+    return Likeness(np.array(mechanism, np.int64), similar, weight)
 
 
-def traits(directions: Numbers, known: Shared) -> Traits:
-    """Traits of features, the direction of their decoder rows within the head among them.
+def likeness(directions: Numbers, known: Likeness) -> Likeness:
+    """How alike the features of one head are, up to 1.
 
     Args:
         directions: `[feature, d_head]`, decoder rows within the head.
         known: their other traits.
     """
-    own = np.sqrt(DIRECTION) * _unit(directions)
-    total = known.weight + DIRECTION * bool(directions.any())
-    content = np.concatenate([own, known.content], 1) / np.sqrt(max(total, 1e-12))
-    return Traits(known.mechanism, content)
+    own = _unit(directions)
+    weight = known.weight + DIRECTION * bool(directions.any())
+    similar = (DIRECTION * own @ own.T + known.similar) / max(weight, 1e-12)
+    return Likeness(known.mechanism, similar, 1.0)
 
 
-def clusters(found: Traits) -> Indices:
+def clusters(found: Likeness) -> Indices:
     """Cluster of each feature, `[feature]`, numbered in the order in which they come up.
 
     One cluster per mechanism; every other feature, in order, joins the cluster to whose members it
     is most similar on average, or begins one.
     """
-    number = np.zeros(len(found.mechanism), np.int64)
-    sums, sizes = np.zeros(found.content.shape), np.zeros(len(number))
+    count = len(found.mechanism)
+    number, sizes = np.zeros(count, np.int64), np.zeros(count)
+    sums = np.zeros((count, count))  # [cluster, feature], similarity to its members
     by_mechanism: dict[int, int] = {}
     free: list[int] = []  # clusters by content
     made = 0
-    for row, (mechanism, content) in enumerate(zip(*found, strict=True)):
+    for row, mechanism in enumerate(found.mechanism.tolist()):
         if mechanism >= 0:
-            one = by_mechanism.setdefault(int(mechanism), made)
+            one = by_mechanism.setdefault(mechanism, made)
         else:
-            means = (sums[:made] @ content / np.maximum(sizes[:made], 1))[free]
+            means = sums[free, row] / sizes[free]
             joins = len(means) > 0 and means.max() >= JOIN
             one = free[int(means.argmax())] if joins else made
             free += [] if joins else [one]
         made = max(made, one + 1)
-        sums[one] += content
+        sums[one] += found.similar[row]
         sizes[one] += 1
         number[row] = one
     return number
 
 
-def sameness(directions: Numbers, known: Shared) -> Numbers:
-    """`[feature, feature]`: 1 within a mechanism, 0 between two, else the similarity of content.
-
-    Args:
-        directions: `[feature, d_head]`, decoder rows within the head.
-        known: the other traits.
-    """
-    own = _unit(directions)
-    total = known.weight + DIRECTION * bool(directions.any())
-    similar = (DIRECTION * own @ own.T + known.similar) / max(total, 1e-12)
-    mechanism = known.mechanism
+def sameness(found: Likeness) -> Numbers:
+    """`[feature, feature]`: 1 within a mechanism, 0 between two, else the similarity of content."""
+    mechanism = found.mechanism
     told = (mechanism[:, None] >= 0) | (mechanism >= 0)
-    same: Numbers = np.where(
-        told, (mechanism[:, None] == mechanism).astype(float), similar.clip(0, 1)
-    )
+    within = (mechanism[:, None] == mechanism).astype(float)
+    same: Numbers = np.where(told, within, found.similar.clip(0, 1))
     return same
 
 

@@ -17,7 +17,7 @@ from atlas.ids import HeadId, SaeId
 from ingest.config import StudyPart
 from ingest.label.rules import normalise
 from ingest.studies import role_rules as rules
-from ingest.studies.role_rules import ROLE_OF, Shared, Traits
+from ingest.studies.role_rules import ROLE_OF, Likeness
 from ingest.studies.rows import table_of
 from ingest.studies.study import Findings, Study
 from ingest.studies.titles import titles
@@ -62,7 +62,7 @@ class Live(NamedTuple):
     dfa_mean: NDArray[Any]  # [feature, head], signed
     w_dec: NDArray[Any]  # [feature, head, d_head]
     words: list[set[str]]  # of its title
-    known: Shared
+    known: Likeness  # whatever the head
 
 
 Row = dict[str, Any]
@@ -148,8 +148,8 @@ class _Head:
     def __init__(self, sae: SaeId, head: int, live: Live, rng: np.random.Generator) -> None:
         self._key: Row = {"sae": str(sae), "head": head}
         self._head, self._live, self._rng = head, live, rng
-        self._traits: Traits = rules.traits(live.w_dec[:, head], live.known)
-        self._same = rules.sameness(live.w_dec[:, head], live.known)
+        self._alike = rules.likeness(live.w_dec[:, head], live.known)
+        self._same = rules.sameness(self._alike)
 
     def tops(self) -> Iterator[tuple[str, int, NDArray[Any]]]:
         """(by, k, rows of the live features), largest share first; none where it has no share."""
@@ -164,7 +164,7 @@ class _Head:
         """One role claim per cluster, largest first, with the rows of its features."""
         shares = self._live.weight_share if by == "weights" else self._live.dfa_share
         share = shares[top, self._head]
-        number = rules.clusters(self._traits.of(top))
+        number = rules.clusters(self._alike.of(top))
         sums = np.bincount(number, share) / share.sum()
         for rank, one in enumerate(np.argsort(-sums, kind="stable")):
             members = top[number == one]
@@ -195,7 +195,7 @@ class _Head:
 
     def cohesion(self, by: str, k: int, top: NDArray[Any]) -> Row:
         """How much of one thing the top features are."""
-        number = rules.clusters(self._traits.of(top))
+        number = rules.clusters(self._alike.of(top))
         sizes = np.bincount(number)
         found = rules.against_chance(self._same, top, self._rng)
         return {
@@ -222,7 +222,7 @@ class _Head:
         live = self._live
         mass = live.firings * np.abs(live.dfa_mean[:, self._head])
         order = np.argsort(-mass, kind="stable")[:most]
-        number = rules.clusters(self._traits.of(order))
+        number = rules.clusters(self._alike.of(order))
         row: Row = {**self._key, "by": "mass", "k": len(order)}
         row |= {"clusters": int(number.max(initial=-1)) + 1}
         sums = np.bincount(number, mass[order])

@@ -202,6 +202,10 @@ def _layer(
     firings = select(entering, w_enc, b_enc, hits)
     edges, l1 = objective.edges, objective.l1
     done = layer_step(params, gradients, layer, x, entering, firings, edges, l1)
+    if len(hits):
+        # Of the values that chose: the least exact one lies below it by the noise of rounding, and
+        # an SAE exported with that as its threshold would let too much through.
+        done = done._replace(lowest=pre.flatten()[hits].min().float())
     if objective.tied:
         gradients.b_dec[layer] -= gradients.b_enc[layer] @ w_enc
     objective.add_gradients(params, gradients, Pass(layer, pre, done.slope, done.l0))

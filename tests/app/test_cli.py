@@ -181,7 +181,7 @@ def test_json_logs_are_one_object_a_line(tmp_path, monkeypatch, capsys):
     code, out, err = a_runner(tmp_path / "store", monkeypatch, capsys)(*arguments)
     lines = [json.loads(line) for line in out.splitlines()]
     assert code == 0
-    assert [line["stage"] for line in lines if line["state"] == "done"] == ["label and write"]
+    assert [line["stage"] for line in lines if line["state"] == "done"] == ["seal"]
     assert {"load model", "train", "mine", "attribute"} <= {line["stage"] for line in lines}
     assert "bundle" in err
 

@@ -5,6 +5,7 @@ Loads feature pages in a headless Chromium whose cache is warm; prints medians a
 
 import json
 import random
+import re
 import statistics
 import sys
 import time
@@ -80,7 +81,7 @@ def main(store: Path) -> None:
             atlas.densities(name.sae),
         ),
         "search": lambda _: listed(atlas, Query(sort="support")),
-        "words": lambda _: listed(atlas, Query("the of")),
+        "words": lambda name: listed(atlas, Query(word_of(atlas, name))),
         "pairs": lambda _: [
             atlas.histograms(hit.row.id for hit in atlas.pairs(PairQuery(distance_max=1)).hits)
         ],
@@ -109,6 +110,11 @@ def main(store: Path) -> None:
     in_browser(store, [link(AtFeature(name), atlas.snapshot.name) for name in names])
     others = (AtHome(), AtSearch(sort="support"), AtHead(parse_head(head)), AtHeads(), AtReview())
     whole(store, [link(place, atlas.snapshot.name) for place in (*others, AtSql(), AtRuns())])
+
+
+def word_of(atlas: Atlas, name: FeatureId) -> str:
+    """A word that a feature's title has."""
+    return next(iter(re.findall(r"\w+", atlas.measured(name).row.title or "")), "the")
 
 
 def listed(atlas: Atlas, query: Query) -> object:

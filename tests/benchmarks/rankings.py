@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from atlas.api import Atlas
 from atlas.model.fetch import locate
 
-SEQUENCES, LENGTH, CONTEXTS, POSITIONS = 16, 60, 32, 128
+SEQUENCES, LENGTH, CONTEXTS, POSITIONS = 16, 60, 16, 128
 TOP = 10
 Scores = NDArray[np.float64]
 

@@ -91,6 +91,7 @@ def pages(atlas: Atlas) -> dict[str, str]:
         "basket": AtBasket(Ids((name, neighbour, head))),
         "review": AtReview(),
         "studies": AtStudies(),
+        **{f"study-{one.study}": AtStudies(one.run) for one in reversed(atlas.studies())},
         "compare-saes": AtCompare(str(atlas.saes()[0].id), str(atlas.saes()[-1].id)),
         "sql-result": AtSql(
             recipe.sql, {one.name: written(one.default) for one in recipe.parameters}

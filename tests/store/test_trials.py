@@ -28,6 +28,7 @@ def test_a_statement_about_the_firing_token_is_counted_on_both_sides(atlas):
     # Other places but the first: 6 a context. " the" stands at 1 and 5, at 1, at 1 and 7.
     assert (trial.pooled.alarms.held, trial.pooled.alarms.n) == (5, 18)
     assert not trial.of_source
+    assert trial.pooled.chance is None
     density = 120 / 3000
     found = (density / 3) / (density / 3 + (1 - density) * 5 / 18)
     assert trial.pooled.precision == pytest.approx(found)
@@ -46,6 +47,8 @@ def test_a_statement_about_the_source_is_measured_at_firings_and_possible_elsewh
     seen = [(0, 5), (1, 6), (1, 7), (2, 7)]
     assert {(one.ctx, one.pos) for one in trial.alarmed} == set(seen)
     assert (trial.pooled.anywhere.held, trial.pooled.alarms.held) == (1, 4)
+    # Of the six tokens at or before that " the" one would make it hold, of the others' none.
+    assert trial.pooled.chance == pytest.approx((0 + 1 / 6 + 0) / 3)
 
 
 def test_heads_are_known_at_firings_and_any_elsewhere(atlas):

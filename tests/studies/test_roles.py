@@ -22,12 +22,12 @@ def a_head(*groups, width=16, noise=0.2, seed=0):
         directions += [way + noise * rng.standard_normal(width) for _ in range(count)]
         families += [family] * count
         words += [{word} if word else set()] * count
-    return np.array(directions), rules.shared(families, words)
+    return rules.likeness(np.array(directions), rules.shared(families, words))
 
 
 def test_a_head_of_three_planted_roles_is_split_into_them():
     found = a_head((4, "induction", None), (3, "single_token", "the"), (3, "local_context", "war"))
-    number = rules.clusters(rules.traits(*found))
+    number = rules.clusters(found)
     assert len(set(number)) == 3
     for first, last in ((0, 4), (4, 7), (7, 10)):
         assert len(set(number[first:last])) == 1
@@ -35,25 +35,29 @@ def test_a_head_of_three_planted_roles_is_split_into_them():
 
 def test_a_mechanism_is_one_thing_whatever_the_words_and_directions():
     found = a_head(*((1, "previous_token", f"word{n}") for n in range(10)))
-    assert set(rules.clusters(rules.traits(*found))) == {0}
-    assert rules.cohesion(rules.sameness(*found), np.arange(10)) == 1.0
+    assert set(rules.clusters(found)) == {0}
+    assert rules.cohesion(rules.sameness(found), np.arange(10)) == 1.0
 
 
-def test_sameness_without_mechanisms_is_the_product_of_what_clusters_go_by():
-    found = a_head((3, None, "war"), (2, "single_token", "the"), (2, "local_context", None))
-    content = rules.traits(*found).content
-    assert np.allclose(rules.sameness(*found), (content @ content.T).clip(0, 1))
-    assert np.allclose(np.diag(content @ content.T)[:5], [0.75, 0.75, 0.75, 1.0, 1.0])
+def test_likeness_weighs_direction_words_and_family():
+    way = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
+    families, words = ["single_token", "single_token", None], [{"the", "a"}, {"the"}, {"war"}]
+    similar = rules.likeness(way, rules.shared(families, words)).similar
+    assert similar[0, 1] == pytest.approx(0.5 + 0.25 / np.sqrt(2) + 0.25)
+    assert similar[0, 2] == pytest.approx(0.0)
+    assert np.diag(similar) == pytest.approx([1.0, 1.0, 0.75])
+    alone = rules.likeness(way, rules.shared([None] * 3, [set()] * 3)).similar
+    assert alone[0, 1] == pytest.approx(1.0), "parts that no feature has give their weight away"
 
 
 def test_content_of_different_directions_and_words_is_not_one_thing():
     found = a_head(*((1, "single_token", f"word{n}") for n in range(10)), width=64)
-    assert len(set(rules.clusters(rules.traits(*found)))) == 10
+    assert len(set(rules.clusters(found))) == 10
 
 
 def test_a_cohesive_head_stands_out_from_shuffled_shares_and_a_mixed_one_does_not():
     groups = [(10, None, "war")] + [(1, None, f"word{n}") for n in range(60)]
-    same = rules.sameness(*a_head(*groups, width=64))
+    same = rules.sameness(a_head(*groups, width=64))
     rng = np.random.default_rng(1)
     alike = rules.against_chance(same, np.arange(10), rng)
     mixed = rules.against_chance(same, np.arange(20, 30), rng)

@@ -56,17 +56,52 @@ def test_rankings_of_heads_show_their_check():
 
 
 def test_induction_features_are_drawn_by_how_strongly_they_fire():
-    columns = ("sae", "family", "bin", "precision", "precision_low", "precision_high")
+    columns = ("sae", "family", "bin", "fired", "precision", "precision_low", "precision_high")
     test = drawn(
         "family_bin", columns,
-        ("toy/1-t", "induction", 9, 0.9, 0.8, 1.0),
-        ("toy/1-t", "induction", 0, 0.25, 0.2, 0.3),
-        ("toy/1-t", "previous_token", 0, 0.1, 0.0, 0.2),
-        ("toy/2-t", "induction", 0, None, None, None),
+        ("toy/1-t", "induction", 9, 600, 0.9, 0.8, 1.0),
+        ("toy/1-t", "induction", 0, 700, 0.25, 0.2, 0.3),
+        ("toy/1-t", "previous_token", 0, 9000, 0.1, 0.0, 0.2),
+        ("toy/2-t", "induction", 0, 30, 0.5, 0.1, 0.9),
+        ("toy/2-t", "induction", 1, 0, None, None, None),
     )  # fmt: skip
     (curve,) = json.loads(component(test, "atlas_curves"))["curves"]
-    assert curve["name"] == "toy/1-t"
+    assert curve["name"] == "toy/1-t", "the other one fires too seldom"
     assert curve["points"] == [[0.05, 0.25, 0.2, 0.3], [0.95, 0.9, 0.8, 1.0]]
+
+
+def test_layers_of_the_task_stand_by_place_and_errors_are_left_to_the_table():
+    columns = ("layer", "part", "place", "how", "names", "value", "low", "high")
+    html = seen(
+        drawn(
+            "ioi_part", columns,
+            (17, "attention", "S2", "resample", "both", -1.5, -2.0, -1.0),
+            (23, "attention", "S2", "resample", "both", -3.0, -3.5, -2.5),
+            (8, "attention", "S2", "zero", "both", -9.0, -9.5, -8.5),
+            (9, "error", "S2", "resample", "both", -9.0, -9.5, -8.5),
+        )
+    )  # fmt: skip
+    assert html.index("layer 23") < html.index("layer 17")
+    assert "layer 8" not in html
+    assert "layer 9" not in html
+
+
+def test_the_noising_test_is_held_against_all_of_the_difference():
+    columns = (
+        "layers", "corruption", "names", "kept_clean", "kept_clean_low", "kept_clean_high", "bos"
+    )  # fmt: skip
+    html = seen(
+        drawn(
+            "ioi_noise", columns,
+            ([17, 18], "kept: other names", "both", 0.5, 0.25, 0.75, True),
+            ([17, 18], "kept: other names", "ABBA", 0.9, 0.8, 1.0, True),
+            ([17, 18], "zero", "both", None, None, None, False),
+        )
+    )  # fmt: skip
+    assert "layers 17, 18, with start token" in html
+    assert "without start token" not in html
+    assert "95 % interval 0.25 to 0.75" in html
+    assert 'class="mark" style="left:100.0%"' in html
 
 
 def test_polysemanticity_is_held_against_chance_layer_by_layer():

@@ -26,6 +26,7 @@ from app.web.widgets.judgements import judgements
 from app.web.widgets.labels import machine_labels
 from app.web.widgets.notes import show_notes
 from app.web.widgets.relabel import show_relabel
+from app.web.widgets.roles import role_name
 from app.web.widgets.table import Column, facts, table
 from app.web.widgets.text import count, density, fixed, percent, sig, when
 from app.web.widgets.tried import show_trial, trial_form
@@ -123,7 +124,8 @@ def _chips(feature: Feature, snapshot: str) -> list[Markup]:
     if row.family:
         held = "" if feature.family_score is None else f" · {percent(feature.family_score)}"
         hint = "family by rule, with the share of examples that it explains"
-        chips.append(a(Query(family=row.family), row.family + held, snapshot, "chip good", hint))
+        words = role_name(row.family) + held
+        chips.append(a(Query(family=row.family), words, snapshot, "chip good", hint))
     if not feature.is_dead:
         words = html("fires on <b>{}</b> of tokens", density(row.density))
         chips.append(html('<span class="chip">{}</span>', words))

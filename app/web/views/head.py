@@ -11,7 +11,7 @@ from app.web.widgets import here
 from app.web.widgets.bars import bar, spread
 from app.web.widgets.claims import show_claims
 from app.web.widgets.frame import NO_METRICS, empty
-from app.web.widgets.head_roles import roles
+from app.web.widgets.head_roles import role_chips, roles
 from app.web.widgets.head_studies import effects, looks, partners
 from app.web.widgets.hits import pick, title
 from app.web.widgets.html import a, a_id, html, join, show
@@ -61,12 +61,14 @@ def render(atlas: Atlas) -> None:
         "<h2>Metrics</h2>{}{}", _metrics(head, every_head), looks(head.id, studied, snapshot)
     )
     is_claiming = bool(place.evidence.names)  # then the form comes first
-    show(_crumbs(head, atlas.model(head.id.model), snapshot), _top(head, claims, snapshot))
+    machine = atlas.machine_roles(head.id)
+    chips = join([*map(_role, claims), role_chips(machine)])
+    show(_crumbs(head, atlas.model(head.id.model), snapshot), _top(head, chips, snapshot))
     show("" if is_claiming else measured)
     name = show_claims(atlas, head, place)
     show(
         measured if is_claiming else "",
-        roles(atlas, atlas.machine_roles(head.id)),
+        roles(atlas, machine),
         effects(studied, snapshot),
         _features(place, head, snapshot),
         partners(atlas.composition(head.id), snapshot),
@@ -101,7 +103,7 @@ def _crumbs(head: Head, model: Model, snapshot: str) -> Markup:
     )
 
 
-def _top(head: Head, claims: Sequence[Judged[RoleClaim]], snapshot: str) -> Markup:
+def _top(head: Head, chips: Markup, snapshot: str) -> Markup:
     name, row = head.id, head.row
     measured = Query(model=name.model, layer=name.layer, head=name.head, sort="head_share")
     facts = (
@@ -115,7 +117,7 @@ def _top(head: Head, claims: Sequence[Judged[RoleClaim]], snapshot: str) -> Mark
         str(name),
         name.layer,
         name.head,
-        join(map(_role, claims)),
+        chips,
         join(html("<span>{} <b>{}</b> {}</span>", *fact) for fact in facts),
         a(measured, "Search the features to which it gives at least a quarter", snapshot)
         if head.features

@@ -15,6 +15,7 @@ from app.web.widgets.frame import empty
 from app.web.widgets.hits import card, name_of, pick
 from app.web.widgets.html import a, a_id, html, join, show
 from app.web.widgets.queries import place_of
+from app.web.widgets.roles import role_name
 from app.web.widgets.table import Column, table
 from app.web.widgets.text import count, density, percent, sig
 from app.web.widgets.write import attempt, author, key
@@ -258,7 +259,9 @@ def _narrowed(query: Query, name: str, value: str) -> Query:
 
 
 def _short(name: str, value: str) -> str:
-    return value.split("/")[-1] if name == "head" else value
+    if name == "head":
+        return value.split("/")[-1]
+    return role_name(value) if name in ("family", "role") else value
 
 
 _MATCH: dict[SearchBy, str] = {"both": "words and meaning", "words": "words", "meaning": "meaning"}

@@ -28,6 +28,7 @@ _STUDIES = (
     Column("when"),
 )
 _MISSING = (Column("study"), Column("what it measures"), Column("run it with"))
+_NAMES = {"ioi": "Indirect-object identification", "prefix": "Induction by prefix"}
 _PAPER = (Column("in GPT-2 Small", width="22em"), Column("the paper"))
 
 
@@ -83,17 +84,18 @@ def _one(atlas: Atlas, page: StudyPage) -> None:
             '<div class="two"><div>{}</div><div>{}</div></div>',
             a(AtStudies(), "studies", snapshot),
             row.run,
-            row.study.capitalize(),
+            _NAMES.get(row.study, row.study.capitalize()),
             row.model,
             MEASURES.get(row.study, ""),
             _facts(page, snapshot),
             _paper(row.study),
         )
     )
-    small_first = sorted(page.tables, key=lambda one: (one.name not in PLOTS, one.total))
-    for one in small_first:
-        if one.name in PLOTS:
-            PLOTS[one.name](one, row.model, snapshot)
+    tables = {one.name: one for one in page.tables}
+    for name, plot in PLOTS.items():
+        if name in tables:
+            plot(tables[name], row.model, snapshot)
+    for one in sorted(page.tables, key=lambda one: (one.name not in PLOTS, one.total)):
         texts = atlas.vocab(row.model) if "token" in one.columns else ()
         show(study_table(one, row.model, row.run, snapshot, texts))
 

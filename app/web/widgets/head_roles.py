@@ -16,6 +16,16 @@ from atlas.ids import FeatureId, SaeId
 from atlas.types import FeatureRow
 
 _FOLD = 5
+_BY_STUDY = "by the study of roles, from the head's top features"
+
+
+def role_chips(said: HeadRoles) -> Markup:
+    """The roles that the study names, most of the head's mass first, each once."""
+    named = sorted((one for one in said.roles if one.role != "other"), key=lambda one: -one.share)
+    return join(
+        html('<span class="chip" data-tip="{}">{}</span>', _BY_STUDY, role_name(role))
+        for role in dict.fromkeys(one.role for one in named)
+    )
 
 
 def roles(atlas: Atlas, said: HeadRoles) -> Markup:

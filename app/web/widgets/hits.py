@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from app.web.widgets.bars import Spread, sparkline, top_head
 from app.web.widgets.html import a_id, html, join
+from app.web.widgets.roles import role_name
 from app.web.widgets.text import density, percent, sig
 from app.web.widgets.tokens import snippet
 from atlas.api import Atlas
@@ -68,7 +69,7 @@ def card(
     marked = _matched_title(row, reasons)
     others = [one for one in reasons if marked is None or not one.startswith(_SAID_BY_TITLE)]
     why = html('<div class="why">{}</div>', join(map(_marked, others), " · ")) if others else ""
-    family = html('<span class="chip good">{}</span>', row.family) if row.family else ""
+    family = html('<span class="chip good">{}</span>', role_name(row.family)) if row.family else ""
     name = name_of(row) if marked is None else _marked(marked)
     return html(
         '<div class="hit">{}<div><div class="row"><span class="title">{}</span>{}{}{}</div>'

@@ -1,36 +1,20 @@
 """Results of studies as plots, every estimate with its interval."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup
 
 from app.web.url import at, link
 from app.web.widgets.curves import Curve, Point, show_curves
 from app.web.widgets.html import a_id, html, join, show
-from app.web.widgets.results import ranged
+from app.web.widgets.ioi_plots import ioi_heads, ioi_noise, ioi_parts
+from app.web.widgets.lines import Line, cells, lines_plot
 from app.web.widgets.text import percent
 from atlas.ids import HeadId, SaeId, parse_sae
 from atlas.study_types import StudyTable
 
 _CURVES, _HEADS = 10, 12
-
-
-class Line(NamedTuple):
-    """One estimate of a plot of lines."""
-
-    name: Markup
-    value: float
-    low: float | None
-    high: float | None
-    mark: float | None
-    """What it is held against, drawn as a tick."""
-
-
-def cells(one: StudyTable) -> Iterator[dict[str, Any]]:
-    """Rows by the names of their columns."""
-    return (dict(zip(one.columns, row, strict=True)) for row in one.rows)
 
 
 def prefix_curves(one: StudyTable, model: str, snapshot: str) -> None:
@@ -73,20 +57,28 @@ def head_rankings(one: StudyTable, model: str, snapshot: str) -> None:
         show(lines_plot(f"The {_HEADS} highest heads", words, titled))
 
 
-_BINS = 10
+_BINS, _FIRINGS = 10, 1000
 
 
 def family_bins(one: StudyTable, model: str, snapshot: str) -> None:  # noqa: ARG001
-    """How often induction features fire where induction is, by how strongly they fire."""
+    """How often induction features fire where induction is, by how strongly they fire.
+
+    SAEs whose induction features fire too seldom to tell are left out.
+    """
     ways: dict[str, list[Point]] = defaultdict(list)
+    fired: dict[str, int] = defaultdict(int)
     for cell in cells(one):
         if cell["family"] != "induction" or cell["precision"] is None:
             continue
         x = (cell["bin"] + 0.5) / _BINS
         ends = cell["precision_low"], cell["precision_high"]
         ways[cell["sae"]].append(Point(x, cell["precision"], *ends))
-    curves = [Curve(sae, link(at(parse_sae(sae)), snapshot), sorted(own))
-              for sae, own in ways.items()]  # fmt: skip
+        fired[cell["sae"]] += cell["fired"]
+    curves = [
+        Curve(sae, link(at(parse_sae(sae)), snapshot), sorted(own))
+        for sae, own in ways.items()
+        if fired[sae] >= _FIRINGS
+    ]
     if curves:
         show_curves(
             curves,
@@ -184,60 +176,15 @@ def polysemanticity(one: StudyTable, model: str, snapshot: str) -> None:
     show(lines_plot("One thing or several, per layer", words, titled))
 
 
-def ioi_heads(one: StudyTable, model: str, snapshot: str) -> None:
-    """The heads whose ablation changes the answer most, one plot a way and place."""
-    ways: dict[str, list[Line]] = defaultdict(list)
-    for cell in cells(one):
-        if cell["names"] == "both" and cell["value"] is not None:
-            head = HeadId(model, cell["layer"], cell["head"])
-            name = a_id(head, snapshot, f"L{head.layer}H{head.head}")
-            way = f"{cell['how']}, {cell['place']}"
-            ways[way].append(Line(name, cell["value"], cell["low"], cell["high"], 0.0))
-    titled = [
-        (html("{}", way), sorted(lines, key=lambda line: -abs(line.value))[:_HEADS])
-        for way, lines in ways.items()
-    ]
-    words = (
-        "Change of the difference of logits between the two names when one head is ablated, with"
-        " 95 % intervals: negative where the head helps. The tick is no change."
-    )
-    if titled:
-        show(lines_plot(f"The {_HEADS} heads of the largest effect", words, titled))
-
-
-def lines_plot(title: str, words: str, groups: Sequence[tuple[Markup, Sequence[Line]]]) -> Markup:
-    """Estimates as points with intervals on one scale, in groups beside each other."""
-    ends = [
-        end
-        for _, lines in groups
-        for line in lines
-        for end in (line.value, line.low, line.high, line.mark)
-        if end is not None
-    ]
-    scale = min(0.0, *ends, 0.0), max(0.0, *ends, 0.0)
-    return html(
-        '<h2>{}</h2><p class="small soft">{}</p><div class="lines">{}</div>',
-        title,
-        words,
-        join(
-            html("<div><h3>{}</h3>{}</div>", name, join(_line(line, scale) for line in lines))
-            for name, lines in groups
-        ),
-    )
-
-
-def _line(line: Line, scale: tuple[float, float]) -> Markup:
-    estimate = ranged(line.value, line.low, line.high, scale, line.mark)
-    return html('<div class="line">{}{}</div>', line.name, estimate)
-
-
 PLOTS: dict[str, Callable[[StudyTable, str, str], None]] = {
     "head_ranking": head_rankings,
-    "family_bin": family_bins,
     "prefix_score": prefix_curves,
     "family_share": family_shares,
+    "family_bin": family_bins,
     "polysemantic_share": polysemantic_shares,
     "head_polysemanticity": polysemanticity,
+    "ioi_part": ioi_parts,
     "ioi_head": ioi_heads,
+    "ioi_noise": ioi_noise,
 }
-"""Table to what draws it."""
+"""Table to what draws it, in the order of the page."""

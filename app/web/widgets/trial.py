@@ -7,7 +7,7 @@ from markupsafe import Markup
 from app.web.widgets.html import a_id, html, join
 from app.web.widgets.results import ranged
 from app.web.widgets.table import Column, table
-from app.web.widgets.text import count, density, sig, visible
+from app.web.widgets.text import count, density, percent, sig, visible
 from atlas.api import Atlas
 from atlas.hypothesis_types import Instance, Rate, Trial, Verdict
 from atlas.ids import FeatureId, HeadId, parse
@@ -16,6 +16,7 @@ from atlas.types import Interval
 _COLUMNS = (
     Column("about"),
     Column("recall", hint="of firings, where its measured source makes it hold"),
+    Column("chance", True, "recall if any earlier token and head were as likely a source"),
     Column("precision", hint="share of firings among the tokens where it holds"),
     Column("lift", hint="how much likelier a firing is where it holds"),
     Column("anywhere", hint="of the same firings, where some earlier token and head would"),
@@ -64,6 +65,7 @@ def _verdict(one: Verdict, most: float, snapshot: str) -> Sequence[object]:
     return (
         a_id(parse(one.target), snapshot),
         _rate(one.recall),
+        "–" if one.chance is None else percent(one.chance),
         _figure(one.precision, one.precision_interval, 1.0),
         _figure(one.lift, one.lift_interval, most),
         *(_rate(rate) for rate in (one.anywhere, one.alarms, one.near_misses)),

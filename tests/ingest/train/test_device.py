@@ -10,7 +10,7 @@ from ingest.config import SaePart, TrainPart
 from ingest.train import device
 from ingest.train.descend import descend
 from ingest.train.device import Way, stacked_step
-from ingest.train.loop import _layered_step, train
+from ingest.train.loop import _layer, _layered_step, train
 from ingest.train.objectives import make_objective
 from ingest.train.params import Params
 from ingest.train.path import choose_path
@@ -19,8 +19,8 @@ from ingest.train.state import State
 from ingest.train.stream import seeded
 from tests.ingest.train import gathered
 from tests.ingest.train.planted import PlantedModel, a_stream
-from tests.ingest.train.test_loop import OBJECTIVES, Stopped, parts
-from tests.pretend_gpu import Asked, There, on_gpu, pretend_gpu
+from tests.ingest.train.test_loop import OBJECTIVES, Stopped, parts, stop_at
+from tests.pretend_gpu import Asked, There, all_on_gpu, on_gpu, pretend_gpu
 
 DENSE = Way("dense", torch.float32)
 SPARSE = Way("sparse", torch.float32, gathered)
@@ -177,6 +177,19 @@ def test_a_training_by_the_sparse_step_goes_as_the_layered_one(tmp_path, monkeyp
         assert torch.allclose(one.w_enc.as_subclass(torch.Tensor), wanted.w_enc, atol=1e-4)
 
 
+def test_a_training_on_a_gpu_resumes_to_the_bit(tmp_path):
+    sae, part = parts("batchtopk", 64 * 12)
+    with all_on_gpu():
+        model = PlantedModel()
+        model.device, model.table = "cuda", on_gpu(model.table)
+        whole = train(a_stream(model), sae, part, tmp_path / "whole").saes
+        with pytest.raises(Stopped):
+            train(a_stream(model), sae, part, tmp_path / "parts", stepped=stop_at(5))
+        again = train(a_stream(model), sae, part, tmp_path / "parts").saes
+    for one, wanted in zip(again, whole, strict=True):
+        assert torch.equal(*(it.w_dec.as_subclass(torch.Tensor) for it in (one, wanted)))
+
+
 def test_figures_of_every_step_come_in_order():
     told = []
     reports = Reports(told.append)
@@ -221,3 +234,13 @@ def test_the_layered_step_works_on_a_gpu_and_asks(name):
         _layered_step(moved_state(state, objective), on_gpu(z), objective, torch.float32, 0.5)
     with pretend_gpu(may_ask=False), pytest.raises(Asked):
         _layered_step(moved_state(state, objective), on_gpu(z), objective, torch.float32, 0.5)
+
+
+def test_in_bfloat16_the_cut_is_that_of_the_values_that_chose():
+    state, objective, stream = a_start("batchtopk")
+    _, z = next(stream.batches(state.place))
+    x = state.scale.apply(z)[0]
+    done = _layer(state, 0, x, objective, torch.bfloat16)
+    pre = x.bfloat16() @ state.params.w_enc[0].T.bfloat16()
+    count = objective.k_at(0) * len(x)
+    assert float(done.lowest) == float(pre.flatten().topk(count).values.min())
