@@ -12,7 +12,10 @@ from atlas.store.evidence import Evidence, Key
 from atlas.store.lists import FIRINGS, SUPPORT
 from atlas.types import Bins, Example, Feature, Neighbour
 
-_FEATURE = "SELECT * FROM feature WHERE sae = $sae AND feature = $feature"
+# Without what is read quicker from the files of lists.
+_FEATURE = """
+SELECT * EXCLUDE (histogram) FROM feature WHERE sae = $sae AND feature = $feature
+"""
 _HEADS = "SELECT * FROM feature_head WHERE sae = $sae AND feature = $feature ORDER BY head"
 _LABELS = """
 SELECT * FROM label WHERE sae = $sae AND feature = $feature
@@ -58,6 +61,7 @@ def feature(evidence: Evidence, name: str | FeatureId, *, alone: bool = False) -
         of=of,
         by=evidence.run(of.run),
         vocab=evidence.vocab(of.id.model),
+        histogram=evidence.lists.histogram(evidence.lists.rows(*key)),
         heads=[rows.head_share(one) for one in evidence.query(_HEADS, **where)],
         labels=[rows.label(one) for one in evidence.query(_LABELS, **where)],
         scores=[rows.label_score(one) for one in evidence.query(_SCORES, **where)],

@@ -203,8 +203,9 @@ class Lists:
         return text
 
     def histogram(self, row: int) -> tuple[int, ...]:
-        """How a feature's activations are spread; empty where no feature's were counted."""
-        return tuple(self._histograms[row].tolist())
+        """How a feature's activations are spread; empty where none were counted."""
+        counts = self._histograms[row]
+        return tuple(counts.tolist()) if counts.any() else ()
 
     def values(self, row: int, names: Sequence[str]) -> dict[str, Any]:
         """Some statistics of one feature, None where one is not known."""
