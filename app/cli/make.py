@@ -91,12 +91,16 @@ def _write_line(line: str) -> None:
 
 @cli.command(rich_help_panel=MAKE)
 def publish(
-    bundles: Annotated[list[Path], typer.Argument(help="Bundle folders.")], store: Store = HERE
+    bundles: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Bundle folders; none only brings the newest snapshot up to date."),
+    ] = None,
+    store: Store = HERE,
 ) -> None:
     """Load bundles into the next snapshot. The same bundle twice changes nothing."""
     from atlas.store.publish import publish as publish_bundles
 
-    snapshot = publish_bundles(store, bundles)
+    snapshot = publish_bundles(store, bundles or [])
     out.print(f"snapshot {snapshot.name}", markup=False)
 
 

@@ -75,13 +75,15 @@ def _publish(
     keep: int,
     clock: Callable[[], datetime],
 ) -> Snapshot:
+    opened = []
+    for path in bundles:
+        progress(f"checking {path}")
+        opened.append(open_bundle(Path(path)))
+    if not opened and not snapshots.numbers(store):
+        raise StoreError(f"nothing to publish in {store}", "give the folder of a bundle")
     snapshots.folder(store).mkdir(parents=True, exist_ok=True)
     with _lock(store, progress) as counter:
         disk.remove_leftovers(store)
-        opened = []
-        for path in bundles:
-            progress(f"checking {path}")
-            opened.append(open_bundle(Path(path)))
         base = _base(store, progress)
         current = _unchanged(store, base, opened)
         if current is not None:

@@ -78,6 +78,14 @@ def test_show_prints_the_examples_of_any_kind(atlas):
     assert "known: top, interval, random, decile, near_miss, all" in err
 
 
+def test_publishing_nothing_only_brings_the_store_up_to_date(atlas):
+    assert atlas("publish")[:2] == (0, "snapshot 000001\n")
+    code, _, err = atlas("publish", "--store", "nowhere")
+    assert code == 2
+    assert "nothing to publish in nowhere" in err
+    assert not Path("nowhere").exists()
+
+
 def test_wrong_usage_is_said_without_a_traceback(atlas):
     code, _, err = atlas("search", "--nonsense")
     assert code == 2
