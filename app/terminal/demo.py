@@ -10,7 +10,7 @@ from app.terminal.table import table
 from atlas.api import Atlas
 from atlas.types import FeatureRow, Query
 
-_NAMED = re.compile("“[a-z]{2,}")
+_NAMED = re.compile("“[a-z]{4,}")
 _RARE: Any = {"support_min": 0.6, "density_max": 0.02, "sort": "support"}
 
 
