@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -199,8 +200,10 @@ def test_ctrl_c_stops_an_ingest_cleanly_and_says_how_to_go_on(tmp_path, monkeypa
     endless = a_job(tmp_path, train={"tokens": 10_000_000})
     path.write_text(_toml(endless.model_dump(mode="json", exclude_none=True)))
     command = [sys.executable, "-m", "app.cli", "ingest", str(path), "--store", str(store)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([*command, "--log", "json"], cwd=ROOT, **pipes) as process:
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # Where tests run in the background SIGINT is ignored, which children inherit.
+    options["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen([*command, "--log", "json"], cwd=ROOT, **options) as process:
         lines = (json.loads(line) for line in process.stdout)
         next(line for line in lines if line["stage"] == "train" and line["done"])
         process.send_signal(signal.SIGINT)
