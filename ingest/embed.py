@@ -13,18 +13,11 @@ import pyarrow.parquet as pq
 
 from atlas import progress
 from atlas.api import Atlas
-from atlas.bundle import (
-    MANIFEST,
-    TABLES,
-    Bundle,
-    open_bundle,
-    seal,
-    sync_and_rename,
-    write_table,
-)
+from atlas.bundle import MANIFEST, Bundle, open_bundle, seal, sync_and_rename, write_table
 from atlas.embed import Embedder, Vectors
 from atlas.errors import AtlasError
 from atlas.label_types import ToEmbed
+from atlas.tables import TABLES
 
 PART = 1024
 """Labels per file that is kept while the job goes on."""

@@ -81,7 +81,7 @@ def a_bundle(
 
 
 def _cast(name: str, columns: dict[str, list[Any]]) -> pa.Table:
-    from atlas.bundle import TABLES
+    from atlas.tables import TABLES
 
     arrays = {}
     for field in TABLES[name]:

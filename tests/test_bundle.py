@@ -7,9 +7,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from atlas.bundle import MANIFEST, TABLES, open_bundle, seal, write_table
+from atlas.bundle import MANIFEST, open_bundle, seal, write_table
 from atlas.errors import BundleError
 from atlas.store import schema
+from atlas.tables import TABLES
 
 HEADS = {"model": ["m", "m"], "layer": [0, 0], "head": [0, 1], "kv_head": [0, 0]}
 # Columns and tables that publish fills in.

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from atlas.bundle import TABLES, WEIGHTS, Bundle, seal, sha256_file, write_table
+from atlas.bundle import WEIGHTS, Bundle, seal, sha256_file, write_table
 from atlas.errors import BundleError
 from atlas.exchange import neuronpedia_rows as make
 from atlas.exchange.neuronpedia_rows import Record, Source, Words
+from atlas.tables import TABLES
 
 _SOURCE = re.compile(r"(?P<layer>[0-9]{1,9})-(?P<set>[A-Za-z0-9][A-Za-z0-9._-]*)")
 _LIKE = "give a folder MODEL/SOURCE of an export, with source.jsonl and features/ in it"

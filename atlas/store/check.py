@@ -5,8 +5,8 @@ The tables have no keys and no foreign keys, because those cost more than all th
 
 import duckdb
 
-from atlas.bundle import OF_RUN, STUDIED
 from atlas.errors import BundleError
+from atlas.tables import OF_RUN, STUDIED
 
 _KEYS = {
     "model": "id",

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
-from atlas.bundle import TABLES
 from atlas.ids import SaeId
 from atlas.store.evidence import Evidence
+from atlas.tables import TABLES
 
 Table = Literal[
     "feature", "feature_head", "example", "context", "neighbour", "label", "label_score"

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 
 import duckdb
 
-from atlas.bundle import OF_RUN, STUDIED, TABLES, Bundle
+from atlas.bundle import Bundle
 from atlas.errors import AtlasError, BundleError
 from atlas.store import check
+from atlas.tables import OF_RUN, STUDIED, TABLES
 
 # Order of rows within one SAE: zone maps then do the work of an index.
 _ORDER = {

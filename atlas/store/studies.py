@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from atlas.bundle import STUDIED
 from atlas.errors import NotFound
 from atlas.store.evidence import Evidence
 from atlas.study_types import StudyPage, StudyRow, StudyTable
+from atlas.tables import STUDIED
 from atlas.types import Run
 
 ROWS = 50

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from atlas.bundle import MANIFEST, TABLES, Bundle, open_bundle, seal, write_table
+from atlas.bundle import MANIFEST, Bundle, open_bundle, seal, write_table
 from atlas.ids import FeatureId
+from atlas.tables import TABLES
 from ingest.label.replies import Explanation
 from ingest.label.score import Judged
 

@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atlas.bundle import TABLES, write_table
+from atlas.bundle import write_table
 from atlas.errors import BundleError
 from atlas.lens.sae import Sae, head_shares
 from atlas.model import LanguageModel
 from atlas.progress import Reporter
+from atlas.tables import TABLES
 from ingest.corpus import Corpus
 from ingest.elsewhere import Where
 from ingest.engine import TRIES, Engine, Work, run_all

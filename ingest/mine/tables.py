@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atlas.bundle import TABLES
+from atlas.tables import TABLES
 from ingest.mine.attribute import Attributed
 from ingest.mine.choose import KINDS, NEAR_MISS, Chosen
 from ingest.mine.fold import FIXED, Fold

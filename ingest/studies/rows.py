@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from atlas.bundle import TABLES
+from atlas.tables import TABLES
 
 
 def table_of(name: str, rows: Sequence[Mapping[str, Any]], run: str) -> pa.Table:

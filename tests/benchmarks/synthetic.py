@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from atlas.bundle import TABLES, WEIGHTS, Bundle, seal, sha256_file, write_table
+from atlas.bundle import WEIGHTS, Bundle, seal, sha256_file, write_table
+from atlas.tables import TABLES
 
 Array = np.ndarray[Any, Any]
 SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]

@@ -8,9 +8,9 @@ from typing import get_args
 import pyarrow.parquet as pq
 import pytest
 
-from atlas.bundle import TABLES
 from atlas.exchange.neuronpedia import write_neuronpedia
 from atlas.store.export import Table
+from atlas.tables import TABLES
 
 
 def test_the_tables_of_an_sae_are_listed_with_their_addresses(client):

@@ -8,11 +8,11 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from atlas.bundle import TABLES
 from atlas.note_types import Collection, Member, RoleClaim, Tag, Vote
 from atlas.store import schema
 from atlas.store.notes import Notes
 from atlas.store.sql import EVIDENCE, SqlLimits, SqlService
+from atlas.tables import TABLES
 from atlas.types import Snapshot
 from tests.builders import a_bundle
 

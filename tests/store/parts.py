@@ -6,7 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from atlas.bundle import TABLES, Bundle, seal, write_table
+from atlas.bundle import Bundle, seal, write_table
+from atlas.tables import TABLES
 
 
 def a_part(folder: Path, of: str, **tables: Mapping[str, list[Any]]) -> Bundle:

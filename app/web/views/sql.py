@@ -19,13 +19,13 @@ from app.web.widgets.text import count, plain, sig
 from app.web.widgets.write import attempt, author, key
 from app.web.widgets.written import every
 from atlas.api import Atlas
-from atlas.bundle import STUDIED
 from atlas.errors import NotFound
 from atlas.ids import ModelId, parse
 from atlas.note_types import SavedQuery, Scalar
 from atlas.store.describe import TablePage
 from atlas.store.recipes import Recipe
 from atlas.store.sql_formats import to_csv
+from atlas.tables import STUDIED
 from atlas.types import SqlResult
 
 _EXAMPLE = """\
