@@ -21,6 +21,8 @@ from atlas.ids import is_name
 
 PRESETS = Path(__file__).parent / "jobs"
 
+MOST_FEATURES = 2**20
+"""Features that an SAE may have: mining packs a feature's number into 20 bits."""
 Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -112,7 +114,7 @@ class SaePart(_Part):
     TransformerLens had processed (folded); auto goes by the layout and what its files say."""
     objective: Literal["batchtopk", "topk", "jumprelu", "relu"] = "batchtopk"
     """batchtopk, topk, jumprelu, or relu with an L1 penalty and resampling as in the paper."""
-    d_sae: Count = 4608
+    d_sae: Annotated[int, Field(gt=0, le=MOST_FEATURES)] = 4608
     """Features per SAE."""
     k: Count = 32
     """Features that fire per token: exactly (topk), on average (batchtopk), as a target

@@ -8,7 +8,7 @@ from atlas.lens.exchange import source
 from atlas.lens.exchange.published import Published
 from atlas.lens.sae import Sae, shifted
 from atlas.model import LanguageModel
-from ingest.config import PositionsPart, SaePart
+from ingest.config import MOST_FEATURES, PositionsPart, SaePart
 from ingest.corpus import Contexts
 from ingest.train.stream import harvest, sink_limits, valid_positions
 
@@ -20,7 +20,8 @@ def read_saes(part: SaePart, model: LanguageModel) -> dict[int, Sae]:
     """The SAEs of `part.source` by layer, on this model's z.
 
     Raises:
-        ConfigError: they cannot be found or read, or are of another width than the model's z.
+        ConfigError: they cannot be found or read, are of another width than the model's z, or have
+            more than MOST_FEATURES features.
     """
     assert part.source is not None
     found = source.read(part.source, part.layers)
@@ -33,6 +34,11 @@ def _fitted(one: Published, part: SaePart, model: LanguageModel) -> Sae:
             f"the SAE of layer {one.layer} in {part.source} reads {one.sae.d_in} numbers, but z of "
             f"model {model.info.id} has {model.d_in}",
             "name the model that it was trained on",
+        )
+    if one.sae.d_sae > MOST_FEATURES:
+        raise ConfigError(
+            f"the SAE of layer {one.layer} in {part.source} has {one.sae.d_sae:,} features; at "
+            f"most {MOST_FEATURES:,} can be mined"
         )
     sae = one.sae.to(model.device)
     without = one.folded if part.value_bias == "auto" else part.value_bias == "folded"

@@ -43,9 +43,10 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(installed):
 
 
 def test_every_data_file_of_the_packages_is_in_the_wheel(installed):
-    listed = subprocess.run(
-        ["git", "ls-files", "atlas", "ingest", "app"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.split()
+    command = ["git", "ls-files", "atlas", "ingest", "app"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = done.stdout.split()
+    assert "app/web/widgets/style.css" in listed
     assert [name for name in listed if not (installed / name).is_file()] == []
 
 

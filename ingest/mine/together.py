@@ -176,7 +176,8 @@ def _best_of(
     """The `count` pairs with the highest index of each `one`; ties by the lower `other`.
 
     Pair and index are packed into one number, because sorting numbers is far quicker than sorting
-    rows. An index is a ratio of numbers up to 128, so its 24 bits tell any two apart.
+    rows. An index is a ratio of numbers up to 128, so its 24 bits tell any two apart;
+    a feature's number has 20 (`ingest.config.MOST_FEATURES`).
     """
     lower = np.uint64(2**24 - 1) - np.rint(index * (2**24 - 1)).astype(np.uint64)
     keys = one.astype(np.uint64) << np.uint64(44) | lower << np.uint64(20) | other.astype(np.uint64)

@@ -27,6 +27,7 @@ def test_changes_win_over_the_file(tmp_path):
         ("sae.k=true", r"sae\.k = True: .*integer"),
         ("sae.k=0", r"sae\.k = 0: .*greater than 0"),
         ("sae.k=99999", r"k = 99999 is larger than d_sae"),
+        ("sae.d_sae=1048577", r"sae\.d_sae = 1048577: .*less than or equal to 1048576"),
         ("sae.layers=[1, 1]", r"layers \[1, 1\] name a layer twice"),
         ("sae.layers=[]", r"sae\.layers names no layer"),
         ("sae.set=a/b", r"set 'a/b' is no name"),

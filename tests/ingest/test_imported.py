@@ -7,11 +7,12 @@ from app.export_sae import export_sae
 from atlas.api import Atlas
 from atlas.errors import ConfigError
 from atlas.lens.exchange import saelens
+from atlas.lens.exchange.published import Published
 from atlas.lens.sae import Sae
 from atlas.model import load as load_model
 from atlas.store.publish import publish
-from ingest.config import SaePart, make_job
-from ingest.imported import read_saes
+from ingest.config import MOST_FEATURES, SaePart, make_job
+from ingest.imported import _fitted, read_saes
 from ingest.job import run_job
 from tests.ingest.jobs import a_job
 
@@ -65,6 +66,15 @@ def test_saes_of_processed_weights_are_moved_by_the_value_bias(tmp_path, told, s
     assert moved.abs().max() > 0.01
     kept = read_saes(part.model_copy(update={"value_bias": "kept"}), model)[0]
     assert torch.equal(kept.b_dec, made[0].b_dec)
+
+
+def test_an_sae_of_more_features_than_can_be_mined_is_refused(tmp_path):
+    model = load_model(a_job(tmp_path).model.name, device="cpu", dtype="float32")
+    rows = torch.zeros(1, model.d_in).expand(MOST_FEATURES + 1, -1)  # one row, many times
+    column = torch.zeros(1).expand(len(rows))
+    sae = Sae(rows, column, rows, torch.zeros(model.d_in), column)
+    with pytest.raises(ConfigError, match=r"has 1,048,577 features; at most 1,048,576"):
+        _fitted(Published(sae, 0, "relu", False), SaePart(layers=(0,), source="x"), model)
 
 
 def test_saes_of_another_width_are_refused(tmp_path):

@@ -3,11 +3,12 @@
 import numpy as np
 import torch
 
-from ingest.config import MinePart
+from ingest.config import MOST_FEATURES, MinePart
 from ingest.mine.choose import limits_of
 from ingest.mine.fold import Hits, Kept, fold
 from ingest.mine.together import (
     Pairs,
+    _best_of,
     candidates,
     count_together,
     first_numbers,
@@ -74,3 +75,10 @@ def test_the_candidates_hold_nearly_every_pair_that_fires_together():
 
 def test_features_are_numbered_layer_after_layer():
     assert first_numbers({8: 40, 2: 20, 5: 10}) == {8: 0, 2: 40, 5: 60}
+
+
+def test_the_best_pairs_of_the_highest_feature_numbers_are_found():
+    last = MOST_FEATURES - 1
+    one, other = np.array([last, last, last, 0]), np.array([last - 1, 3, last, last])
+    found = _best_of(one, other, np.array([0.25, 1.0, 0.5, 0.125]), 2)
+    assert [part.tolist() for part in found] == [[0, last, last], [last, 3, last]]
