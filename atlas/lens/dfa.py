@@ -41,6 +41,16 @@ def context_dfa(pattern: Tensor, v: Tensor, w: Tensor, kv_head: Tensor) -> Tenso
         w: `[n, d_in]`, each destination's encoder row, head-major.
         kv_head: `[head]`, the key/value head that each query head reads.
     """
-    heads = pattern.shape[0]
-    along = w.view(len(w), heads, -1).transpose(0, 1) @ v[:, kv_head].permute(1, 2, 0)
-    return along.mul_(pattern).transpose(0, 1)
+    return written(v, w, kv_head) * pattern.transpose(0, 1)
+
+
+def written(v: Tensor, w: Tensor, kv_head: Tensor) -> Tensor:
+    """v_k[S] . w_k: DFA per unit of attention, `[..., n, head, src]`.
+
+    Args:
+        v: `[..., src, kv_head, d_head]`, values of one context or several.
+        w: `[..., n, d_in]`, encoder rows for each context, head-major.
+        kv_head: `[head]`, the key/value head that each query head reads.
+    """
+    by_head = w.unflatten(-1, (len(kv_head), -1)).transpose(-2, -3)  # [..., head, n, d_head]
+    return (by_head @ v[..., kv_head, :].movedim(-3, -1)).transpose(-2, -3)

@@ -57,7 +57,12 @@ def fire(sae: Sae, pre: Tensor) -> Tensor:
         kept = pre.topk(sae.k, dim=-1)
         pre = torch.zeros_like(pre).scatter(-1, kept.indices, kept.values)
         return pre.relu()
-    return pre * (pre > sae.threshold.clamp(min=0))
+    return above(pre, sae.threshold)
+
+
+def above(pre: Tensor, threshold: Tensor) -> Tensor:
+    """Pre-activations where they lie above a threshold and 0, else 0; shapes that broadcast."""
+    return pre * (pre > threshold.clamp(min=0))
 
 
 def encode(sae: Sae, z_cat: Tensor) -> Tensor:

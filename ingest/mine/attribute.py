@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atlas.lens.dfa import context_dfa
-from atlas.lens.sae import Sae, fire, pre_activations
+from atlas.lens.dfa import written
+from atlas.lens.sae import Sae, above, fire, pre_activations
 from atlas.model import Attention
 
 
@@ -47,18 +47,18 @@ def attribute(
     attention: Mapping[int, Attention],
     kv_head: Tensor,
     saes: Mapping[int, Sae],
-    numbers: list[int],
+    first: int,
     places: Mapping[int, Places],
     sources: int,
     valid: Tensor,
 ) -> dict[int, tuple[NDArray[Any], Attributed]]:
-    """Attribute the kept firings of some contexts.
+    """Attribute the kept firings of some contexts that follow each other.
 
     Args:
         attention: layer to what its attention computed on these contexts, in float32.
         kv_head: `[head]`, the key/value head that each query head reads.
         saes: layer to SAE.
-        numbers: number of each of these contexts in the whole corpus.
+        first: number of the first of these contexts in the whole corpus.
         places: layer to all kept firings, of these and other contexts.
         sources: source positions to keep.
         valid: `[context, pos]`, positions where the feature may fire.
@@ -68,45 +68,69 @@ def attribute(
     """
     found = {}
     for layer, sae in saes.items():
-        rows, parts = [], []
-        for index, number in enumerate(numbers):
-            begin, end = np.searchsorted(places[layer].ctx, [number, number + 1])
-            if begin < end:
-                at = torch.from_numpy(places[layer].pos[begin:end])
-                features = torch.from_numpy(places[layer].feature[begin:end])
-                one = Attention(*(part[index] for part in attention[layer]))
-                parts.append(_one_context(one, sae, features, at, kv_head, sources, valid[index]))
-                rows.append(np.arange(begin, end))
-        if rows:
-            columns = zip(*parts, strict=True)
-            found[layer] = (np.concatenate(rows), Attributed(*map(np.concatenate, columns)))
+        begin, end = np.searchsorted(places[layer].ctx, [first, first + len(valid)])
+        if begin < end:
+            feature, ctx, pos = (torch.from_numpy(c[begin:end]).long() for c in places[layer])
+            at = _At(ctx - first, pos, feature).to(sae.w_enc.device)
+            given = _attributed(attention[layer], sae, at, kv_head, sources, valid)
+            found[layer] = (np.arange(begin, end), given)
     return found
 
 
-def _one_context(
-    attention: Attention,
-    sae: Sae,
-    features: Tensor,
-    at: Tensor,
-    kv_head: Tensor,
-    sources: int,
-    valid: Tensor,
+class _At(NamedTuple):
+    """Kept firings in a batch, by ascending context."""
+
+    ctx: Tensor  # [n], within the batch
+    pos: Tensor  # [n]
+    feature: Tensor  # [n]
+
+    def to(self, device: torch.device) -> "_At":
+        return _At(*(one.to(device) for one in self))
+
+
+class _Padded(NamedTuple):
+    """Where each of `[n]` rows lies once every context has room for the same number of them."""
+
+    ctx: Tensor  # [n]
+    slot: Tensor  # [n]
+    shape: tuple[int, int]  # contexts, slots
+
+    @classmethod
+    def of(cls, ctx: Tensor, contexts: int) -> "_Padded":
+        """From ascending contexts."""
+        counts = torch.bincount(ctx, minlength=contexts)
+        slot = torch.arange(len(ctx), device=ctx.device) - (counts.cumsum(0) - counts)[ctx]
+        return cls(ctx, slot, (contexts, int(counts.max())))
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """`[n, ...]` to `[context, slot, ...]`, zeros where there is none."""
+        spread = rows.new_zeros(*self.shape, *rows.shape[1:])
+        spread[self.ctx, self.slot] = rows
+        return spread
+
+    def gathered(self, spread: Tensor) -> Tensor:
+        """`[context, slot, ...]` to `[n, ...]`."""
+        return spread[self.ctx, self.slot]
+
+
+def _attributed(
+    attention: Attention, sae: Sae, at: _At, kv_head: Tensor, sources: int, valid: Tensor
 ) -> Attributed:
-    """Attribution of `[n]` features at `[n]` positions of one context."""
-    device = attention.z.device
-    features, at = features.to(device), at.to(device)
-    w, bias = sae.w_enc[features], sae.b_enc[features]
-    z = attention.z.flatten(1).float()  # [pos, d_in]
-    dfa = context_dfa(attention.pattern[:, at].float(), attention.v.float(), w, kv_head)
+    """Attribution of kept firings in a batch of contexts, one product for all of them."""
+    w, bias = sae.w_enc[at.feature], sae.b_enc[at.feature]
+    z = attention.z.flatten(2).float()  # [context, pos, d_in]
+    padded = _Padded.of(at.ctx, len(z))
+    by_context = padded.spread(w)
+    dfa = padded.gathered(written(attention.v.float(), by_context, kv_head))
+    dfa *= attention.pattern[at.ctx, :, at.pos].float()
     by_source = dfa.sum(1)  # [n, src]
-    count = min(sources, by_source.shape[1])
-    top = by_source.abs().topk(count, dim=1).indices
-    pre = (z[at] * w).sum(1) + bias
+    top = by_source.abs().topk(min(sources, by_source.shape[1]), dim=1).indices
+    pre = (z[at.ctx, at.pos] * w).sum(1) + bias
     kept = by_source.gather(1, top)
     parts = dfa.gather(2, top[:, None].expand(-1, dfa.shape[1], -1)).abs().argmax(1)
-    acts = _acts(sae, features, z) * valid.to(device)
+    acts = _acts(sae, at, z, padded, by_context) * valid.to(z.device)[at.ctx]
     return Attributed(
-        _numpy(acts[torch.arange(len(at), device=device), at]),
+        _numpy(acts.gather(1, at.pos[:, None])[:, 0]),
         _numpy(pre),
         _numpy(dfa.sum(2)),
         _numpy(top.short()),
@@ -118,14 +142,13 @@ def _one_context(
     )
 
 
-def _acts(sae: Sae, features: Tensor, z: Tensor) -> Tensor:
-    """Activations `[n, pos]` of some features over one context `[pos, d_in]`."""
+def _acts(sae: Sae, at: _At, z: Tensor, padded: _Padded, by_context: Tensor) -> Tensor:
+    """Activations `[n, pos]` of each kept firing's feature over its context."""
     if sae.k:  # which features are among the top k depends on all of them
-        return fire(sae, pre_activations(sae, z))[:, features].T
-    few = sae._replace(
-        w_enc=sae.w_enc[features], b_enc=sae.b_enc[features], threshold=sae.threshold[features]
-    )
-    return fire(few, pre_activations(few, z)).T
+        acts = fire(sae, pre_activations(sae, z.flatten(0, 1))).view(*z.shape[:2], -1)
+        return acts[at.ctx, :, at.feature]
+    pre = padded.gathered(by_context @ z.mT) + sae.b_enc[at.feature, None]
+    return above(pre, sae.threshold[at.feature, None])
 
 
 def _numpy(values: Tensor) -> NDArray[Any]:

@@ -1,23 +1,21 @@
-"""The first pass: every firing of some contexts, with the DFA of every head, folded per SAE."""
+"""The first pass: every firing of some contexts, with the DFA of every head, tallied per SAE."""
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from atlas.lens.sae import Sae, fire, pre_activations
 from atlas.model import LanguageModel
 from ingest.config import PositionsPart
-from ingest.mine.fold import Fold, Hits, Kept, Limits, fold, merge
+from ingest.mine.fold import Fold, Limits
+from ingest.mine.tally import Rows, Tally
 from ingest.train.step import csr
 from ingest.train.stream import harvest, valid_positions, without_sinks
 
 NEAR = (0.5, 15 / 16)
 """A near miss has a pre-activation between these parts of what firing took there. The gap below
 firing itself is wider than what the job's precision can blur."""
-FOLD_AFTER = 500_000
-"""Firings of one SAE that are gathered before they are folded: sorting seldom is quicker."""
 
 
 @torch.inference_mode()
@@ -47,7 +45,10 @@ def count_contexts(
         batch_contexts: contexts per forward pass.
         report: told the tokens of every forward pass.
     """
-    gathered = {layer: _Gathered(sae.d_sae, limits) for layer, sae in saes.items()}
+    tallies = {
+        layer: Tally(sae.d_sae, model.info.n_heads, limits, sae.w_enc.device)
+        for layer, sae in saes.items()
+    }
     for at in range(0, len(tokens), batch_contexts):
         group, size = tokens[at : at + batch_contexts], length[at : at + batch_contexts]
         z = harvest(model, group, tuple(saes), batch_contexts)
@@ -58,56 +59,19 @@ def count_contexts(
             inputs = z[:, :, index][mask].float()
             pre = pre_activations(sae, inputs)
             acts = fire(sae, pre)
-            hits = _hits(sae, inputs, acts, places, model.info.n_heads)
-            gathered[layer].add(hits, _near_misses(sae, pre, acts, places), len(places))
+            rows, features = acts.nonzero(as_tuple=True)
+            hits = _rows(features, acts[rows, features], places[rows])
+            dfa = _dfa_per_head(sae, inputs, rows, features, model.info.n_heads)
+            tallies[layer].add(hits, dfa, _near_misses(sae, pre, acts, places), len(places))
         report(group.numel())
-    return {layer: one.folded() for layer, one in gathered.items()}
+    return {layer: one.folded() for layer, one in tallies.items()}
 
 
-class _Gathered:
-    """Firings of one SAE on their way into its fold."""
-
-    def __init__(self, features: int, limits: Limits) -> None:
-        self._features, self._limits = features, limits
-        self._hits: list[Hits] = []
-        self._near: list[Kept] = []
-        self._tokens = self._waiting = 0
-        self._fold: Fold | None = None
-
-    def add(self, hits: Hits, near: Kept, tokens: int) -> None:
-        self._hits.append(hits)
-        self._near.append(near)
-        self._tokens += tokens
-        self._waiting += len(hits.feature) + len(near.feature)
-        if self._waiting > FOLD_AFTER:
-            self._fold = self.folded()
-            self._hits, self._near = [], []
-            self._tokens = self._waiting = 0
-
-    def folded(self) -> Fold:
-        """All that was added."""
-        if self._fold is not None and not self._hits:
-            return self._fold
-        hits = Hits(*map(np.concatenate, zip(*self._hits, strict=True)))
-        near = Kept(*map(np.concatenate, zip(*self._near, strict=True)))
-        new = fold(hits, near, self._tokens, self._features, self._limits)
-        return new if self._fold is None else merge(self._fold, new, self._limits)
+def _rows(features: Tensor, values: Tensor, places: Tensor) -> Rows:
+    return Rows(features, values, places[:, 0], places[:, 1])
 
 
-def _hits(sae: Sae, z: Tensor, acts: Tensor, places: Tensor, n_heads: int) -> Hits:
-    """Firings in `[token, d_in]`, at `places` `[token, (context, position)]`."""
-    rows, features = acts.nonzero(as_tuple=True)
-    dfa = _dfa_per_head(sae, z, rows, features, n_heads)
-    kept = _kept(features, acts[rows, features], places[rows])
-    return Hits(*kept, dfa.cpu().numpy())
-
-
-def _kept(features: Tensor, values: Tensor, places: Tensor) -> Kept:
-    columns = (features.int(), values, places[:, 0].int(), places[:, 1].int())
-    return Kept(*(column.cpu().numpy() for column in columns))
-
-
-def _near_misses(sae: Sae, pre: Tensor, acts: Tensor, places: Tensor) -> Kept:
+def _near_misses(sae: Sae, pre: Tensor, acts: Tensor, places: Tensor) -> Rows:
     """Of each context and feature the highest pre-activation within `NEAR` of firing.
 
     What firing takes is the feature's threshold, or the smallest of the token's top k. A feature
@@ -127,11 +91,11 @@ def _near_misses(sae: Sae, pre: Tensor, acts: Tensor, places: Tensor) -> Kept:
     starts = counts.cumsum(0) - counts
     best = [part.max(dim=0) for part in near.split(counts.tolist())]
     if not best:
-        return _kept(near[:0, 0], near[:0, 0], places)
+        return _rows(places[:0, 0], near[:0, 0], places[:0])
     values = torch.stack([one.values for one in best])  # [context, feature]
     rows = torch.stack([one.indices for one in best]) + starts[:, None]
     which, features = values.isfinite().nonzero(as_tuple=True)
-    return _kept(features, values[which, features], places[rows[which, features]])
+    return _rows(features, values[which, features], places[rows[which, features]])
 
 
 def _dfa_per_head(sae: Sae, z: Tensor, rows: Tensor, features: Tensor, n_heads: int) -> Tensor:

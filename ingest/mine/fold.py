@@ -1,4 +1,4 @@
-"""What mining keeps of one SAE: counts and chosen firings, folded batch by batch.
+"""What mining keeps of one SAE: counts and chosen firings, of some contexts or of all.
 
 `merge` is associative and commutative, and so exact that any split into shards gives equal bytes:
 sums are integers (values times 2^20), ties are broken by place in the corpus, and random samples
@@ -9,25 +9,18 @@ top + 64 per_bin + random + near + sketch, and 8 (68 + 3 heads) bytes of counts.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from atlas.types import HISTOGRAM_BINS
 
+Numbers = TypeVar("Numbers", NDArray[Any], Tensor)
+
 FIXED = float(2**20)
 """Units of the integer sums."""
-
-
-class Hits(NamedTuple):
-    """Firings of one SAE in some contexts."""
-
-    feature: NDArray[Any]  # int32 [hit]
-    act: NDArray[Any]  # float32 [hit]
-    ctx: NDArray[Any]  # int32 [hit], number of the context in the whole corpus
-    pos: NDArray[Any]  # int32 [hit]
-    head_dfa: NDArray[Any]  # float32 [hit, head]
 
 
 class Kept(NamedTuple):
@@ -68,42 +61,6 @@ class Fold(NamedTuple):
     sketch: Kept  # firings with the lowest hash of (context, position), equal for all features
 
 
-def fold(hits: Hits, near: Kept, tokens: int, features: int, limits: Limits) -> Fold:
-    """What some contexts contribute; contexts must not be split between two calls.
-
-    Args:
-        hits: all firings in them.
-        near: the nearest miss of each context and feature, where there is one.
-        tokens: positions scored in them.
-        features: d_sae.
-        limits: how many firings to keep.
-    """
-    feature = hits.feature
-    bins = histogram_bin(hits.act)
-    firings = Kept(hits.feature, hits.act, hits.ctx, hits.pos)
-    largest = np.zeros(features, np.float32)
-    np.maximum.at(largest, feature, hits.act)
-    won = np.eye(hits.head_dfa.shape[1])[hits.head_dfa.argmax(1)]
-    return Fold(
-        np.array([tokens], np.int64),
-        np.bincount(feature, minlength=features).astype(np.int64),
-        _sums(feature, hits.act[:, None], features)[:, 0],
-        _sums(feature, np.square(hits.act.astype(np.float64))[:, None], features)[:, 0],
-        largest,
-        np.bincount(feature * HISTOGRAM_BINS + bins, minlength=features * HISTOGRAM_BINS)
-        .reshape(features, HISTOGRAM_BINS)
-        .astype(np.int64),
-        _sums(feature, hits.head_dfa, features),
-        _sums(feature, np.abs(hits.head_dfa), features),
-        _sums(feature, won, features, unit=1.0),
-        _strongest(firings, limits.top),
-        _lowest_hash(firings, bins, limits.per_bin),
-        _lowest_hash(firings, np.zeros_like(bins), limits.random),
-        _strongest(near, limits.near),
-        _lowest_place(firings, limits.sketch),
-    )
-
-
 def merge(one: Fold, other: Fold, limits: Limits) -> Fold:
     """What two disjoint sets of contexts contribute together."""
     top, binned, random, near, sketch = (
@@ -138,36 +95,45 @@ def histogram_bin(act: NDArray[Any]) -> NDArray[Any]:
     return bins
 
 
-def firing_hash(feature: NDArray[Any], ctx: NDArray[Any], pos: NDArray[Any]) -> NDArray[Any]:
-    """A fixed pseudo-random number per firing, from (feature, context, position)."""
-    return _scramble(place_hash(ctx, pos) ^ feature.astype(np.uint64))
+def firing_hash(feature: Numbers, ctx: Numbers, pos: Numbers) -> Numbers:
+    """A fixed pseudo-random int64 per firing, from int64 (feature, context, position)."""
+    return _scramble(_scramble(ctx << 16 | pos) ^ feature) ^ _LOWEST
 
 
-def place_hash(ctx: NDArray[Any], pos: NDArray[Any]) -> NDArray[Any]:
-    """A fixed pseudo-random number per place, the same for all features; no two places share one.
+def place_hash(ctx: Numbers, pos: Numbers) -> Numbers:
+    """A fixed pseudo-random int64 per place, the same for all features; no two places share one.
 
     The scramble is a bijection of 64 bits, so the place can be told from the number.
     """
-    return _scramble((ctx.astype(np.uint64) << np.uint64(16)) | pos.astype(np.uint64))
+    return _scramble(ctx << 16 | pos) ^ _LOWEST
 
 
-def _scramble(x: NDArray[Any]) -> NDArray[Any]:
-    """The finalising step of SplitMix64."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: NDArray[Any] = x ^ (x >> np.uint64(31))
-    return mixed
+_LOWEST = -(2**63)
+"""Turns the order of 64 bits as an unsigned number into their order as a signed one."""
 
 
-def _sums(
-    feature: NDArray[Any], values: NDArray[Any], features: int, unit: float = FIXED
-) -> NDArray[Any]:
-    """Integer sums per feature of each column, `[feature, column]`."""
-    columns = [
-        np.bincount(feature, np.rint(column * unit), minlength=features) for column in values.T
-    ]
-    return np.stack(columns, axis=1).astype(np.int64)
+def _scramble(x: Numbers) -> Numbers:
+    """The finalising step of SplitMix64, on int64 whose sums and products wrap around."""
+    x = x + _signed(0x9E3779B97F4A7C15)
+    x = (x ^ _right(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _right(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _right(x, 31)
+
+
+def _right(x: Numbers, by: int) -> Numbers:
+    """Shifted right with zeros coming in, as if it were unsigned."""
+    return (x >> by) & ((1 << (64 - by)) - 1)
+
+
+def _signed(bits: int) -> int:
+    """The int64 of these 64 bits."""
+    return bits - (bits >> 63 << 64)
+
+
+def _numbers(kept: Kept) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Feature, context and position as int64."""
+    feature, ctx, pos = (one.astype(np.int64) for one in (kept.feature, kept.ctx, kept.pos))
+    return feature, ctx, pos
 
 
 def _strongest(kept: Kept, count: int) -> Kept:
@@ -182,7 +148,7 @@ def _strongest(kept: Kept, count: int) -> Kept:
 def _lowest_hash(kept: Kept, group: NDArray[Any], count: int) -> Kept:
     """The `count` firings with the lowest hash per (feature, group)."""
     order = np.lexsort(
-        (kept.pos, kept.ctx, firing_hash(kept.feature, kept.ctx, kept.pos), group, kept.feature)
+        (kept.pos, kept.ctx, firing_hash(*_numbers(kept)), group, kept.feature)
     )
     keys = kept.feature[order].astype(np.int64) * HISTOGRAM_BINS + group[order]
     return _take(kept, order[_rank(keys) < count])
@@ -190,7 +156,7 @@ def _lowest_hash(kept: Kept, group: NDArray[Any], count: int) -> Kept:
 
 def _lowest_place(kept: Kept, count: int) -> Kept:
     """The `count` firings per feature whose place has the lowest hash."""
-    order = np.lexsort((place_hash(kept.ctx, kept.pos), kept.feature))
+    order = np.lexsort((place_hash(*_numbers(kept)[1:]), kept.feature))
     return _take(kept, order[_rank(kept.feature[order]) < count])
 
 

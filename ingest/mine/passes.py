@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atlas.lens.sae import Sae, encode
-from atlas.model import LanguageModel
+from atlas.model import Attention, LanguageModel
 from ingest.config import Job
 from ingest.corpus import Contexts, Corpus
 from ingest.mine import fold as folds
@@ -24,7 +24,7 @@ from ingest.mine.attribute import Attributed, Places, attribute, nothing
 from ingest.mine.choose import limits_of
 from ingest.mine.count import count_contexts
 from ingest.mine.fold import Fold
-from ingest.mine.together import Pairs, Together, count_together
+from ingest.mine.together import Common, Pairs, Together
 from ingest.train.stream import valid_positions, without_sinks
 
 Arrays = dict[str, NDArray[Any]]
@@ -97,22 +97,22 @@ def attributed(
     valid = valid_positions(length, tokens.shape[1], job.positions.skip_first)
     step = job.model.batch_contexts
     found: dict[str, list[NDArray[Any]]] = {}
-    together: list[Together] = []
+    layers = mining.saes.values()
+    device = next(iter(layers)).w_enc.device
+    together = Common(wanted.pairs, sum(sae.d_sae for sae in layers), device)
     for at in range(0, len(tokens), step):
-        numbers = list(range(first + at, first + min(at + step, len(tokens))))
         group = slice(at, at + step)
         attention = model.attention(tokens[group], tuple(mining.saes))
         parts = attribute(
             attention,
             model.kv_head,
             mining.saes,
-            numbers,
+            first + at,
             wanted.places,
             job.mine.sources,
             valid[group],
         )
-        z = {layer: one.z.flatten(2) for layer, one in attention.items()}
-        together.append(_together(mining, z, valid[group], wanted.pairs))
+        together.add(_fires(mining, attention, valid[group]))
         for layer, one in attention.items():
             means = heads.context_means(one.pattern, tokens[group], valid[group])
             found.setdefault(f"{layer}/heads", []).append(means)
@@ -120,19 +120,18 @@ def attributed(
             for name, values in {"row": which, **given._asdict()}.items():
                 found.setdefault(f"{layer}/{name}", []).append(values)
         report(tokens[group].numel())
-    both, each = (np.sum(column, axis=0) for column in zip(*together, strict=True))
     arrays = {name: np.concatenate(values) for name, values in found.items()}
-    return {**arrays, "pairs/both": both, "pairs/each": each}
+    counts = together.counts()
+    return {**arrays, "pairs/both": counts.both, "pairs/each": counts.each}
 
 
 @torch.inference_mode()
-def _together(mining: Mining, z: dict[int, Tensor], valid: Tensor, pairs: Pairs) -> Together:
-    """Common firings at the scored places of a batch, z being `[context, pos, d_in]` by layer."""
+def _fires(mining: Mining, attention: dict[int, Attention], valid: Tensor) -> list[Tensor]:
+    """Of each layer `[place, feature]`: whether the feature fires at the scored places."""
+    z = {layer: one.z.flatten(2) for layer, one in attention.items()}
     stacked = torch.stack(list(z.values()), dim=2)
     mask = without_sinks(stacked, valid.to(stacked.device), mining.sinks)
-    return count_together(
-        [encode(sae, z[layer][mask].float()) > 0 for layer, sae in mining.saes.items()], pairs
-    )
+    return [encode(sae, z[layer][mask].float()) > 0 for layer, sae in mining.saes.items()]
 
 
 def joined(paths: list[Path], name: str) -> NDArray[Any]:

@@ -10,10 +10,11 @@ Features of all layers are numbered through: layer after layer, in the order of 
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,10 +22,8 @@ from ingest.mine.fold import Kept, place_hash
 
 BLOCK = 1 << 14
 """Firings of sketches that are looked at in one go."""
-PAIRS = 1 << 13
-"""Pairs that are counted in one go; what that takes fits a core's cache."""
-LOOK_UP = 3
-"""Words of bits that are compared in the time of one place looked up (measured on a CPU)."""
+PAIRS = {"cpu": 1 << 13, "cuda": 1 << 20}
+"""Pairs that are counted in one go: what that takes fits a core's cache, or fills a GPU."""
 SKETCH = 64
 """Firings in a feature's sketch; an estimated index is good to about 1 / sqrt(64)."""
 SHARED = 2
@@ -96,12 +95,13 @@ class _Sketches:
     """One layer's sketches, by place and by feature."""
 
     def __init__(self, kept: Kept) -> None:
-        place = place_hash(kept.ctx, kept.pos)
+        place = place_hash(kept.ctx.astype(np.int64), kept.pos.astype(np.int64))
         feature = kept.feature.astype(np.int64)
+        ends = np.iinfo(np.int64)
         self.counts = np.bincount(feature)
-        self.upto = np.zeros(len(self.counts), np.uint64)  # [feature], it is whole up to here
+        self.upto = np.full(len(self.counts), ends.min)  # [feature], it is whole up to here
         np.maximum.at(self.upto, feature, place)
-        self.upto[self.counts < SKETCH] = np.iinfo(np.uint64).max
+        self.upto[self.counts < SKETCH] = ends.max
         self._cells = np.sort(_cell(feature, place))
         self._starts = self.counts.cumsum() - self.counts
         order = np.argsort(place, kind="stable")  # features ascend in a sketch, and so at a place
@@ -119,7 +119,7 @@ class _Sketches:
 
 def _cell(feature: NDArray[Any], place: NDArray[Any]) -> NDArray[Any]:
     """One sortable number from a feature and the upper half of a hash."""
-    return (feature.astype(np.uint64) << np.uint64(32)) | (place >> np.uint64(32))
+    return (feature << 32) + (place >> 32) + 2**31
 
 
 def _promising(
@@ -187,67 +187,79 @@ def _best_of(
     return of[best], (keys[best] & np.uint64(2**20 - 1)).astype(np.int64)
 
 
-def count_together(fires: list[Tensor], pairs: Pairs) -> Together:
-    """Count places where both features of each pair fire.
+class Common:
+    """Places where both features of each pair fire, counted batch by batch where the SAEs are."""
 
-    The places of a pair's rarer feature are looked up one by one; where it has many, the two are
-    compared as bits, 64 places a word.
+    def __init__(self, pairs: Pairs, features: int, device: torch.device) -> None:
+        """With nothing counted yet.
 
-    Args:
-        fires: for each layer in order `[place, feature]` bool.
-        pairs: features numbered through.
-    """
-    firings = _Firings(fires)
-    both = np.empty(len(pairs.one), np.int64)
-    for at in range(0, len(both), PAIRS):
-        block = slice(at, at + PAIRS)
-        both[block] = firings.common(pairs.one[block], pairs.other[block])
-    return Together(both, firings.each)
+        Args:
+            pairs: features numbered through.
+            features: of all layers together.
+            device: where what is added lies.
+        """
+        self._one, self._other = (torch.from_numpy(one).to(device) for one in pairs)
+        self._both = torch.zeros(len(pairs.one), dtype=torch.int64, device=device)
+        self._each = torch.zeros(features, dtype=torch.int64, device=device)
+        self._block = PAIRS[device.type]
+
+    def add(self, fires: list[Tensor]) -> None:
+        """Count at some places.
+
+        Args:
+            fires: for each layer in order `[place, feature]` bool.
+        """
+        if not len(fires[0]):
+            return
+        firings = _Firings(fires)
+        self._each += firings.each
+        for one, other, both in zip(
+            *(part.split(self._block) for part in (self._one, self._other, self._both)),
+            strict=True,
+        ):
+            both += firings.common(one, other)
+
+    def counts(self) -> Together:
+        """All that was counted, on the host."""
+        return Together(self._both.cpu().numpy(), self._each.cpu().numpy())
 
 
 class _Firings:
-    """Which features fire at some places: by feature, and as bits."""
+    """Which features fire at some places: place by place of each feature, and as bits."""
 
     def __init__(self, fires: list[Tensor]) -> None:
-        places, width = len(fires[0]), [part.shape[1] for part in fires]
-        keys = np.concatenate(
-            [
-                (of.cpu().numpy() + first) * places + place.cpu().numpy()
-                for (place, of), first in zip(
-                    (part.nonzero(as_tuple=True) for part in fires),
-                    np.cumsum([0, *width[:-1]]).tolist(),
-                    strict=True,
+        starts = accumulate((part.shape[1] for part in fires), initial=0)
+        places, numbers = zip(
+            *(
+                (place, feature + first)
+                for (place, feature), first in zip(
+                    (part.nonzero(as_tuple=True) for part in fires), starts, strict=False
                 )
-            ]
+            ),
+            strict=True,
         )
-        keys.sort()
-        feature, place = np.divmod(keys, max(places, 1))
-        self.each = np.bincount(feature, minlength=sum(width))
-        self._starts = self.each.cumsum() - self.each
-        self._word, self._bit = place // 64, np.uint64(1) << (place % 64).astype(np.uint64)
-        self._bits = np.zeros((sum(width), -(-places // 64)), np.uint64)
-        np.bitwise_or.at(
-            self._bits.reshape(-1), feature * self._bits.shape[1] + self._word, self._bit
-        )
+        feature, order = torch.cat(numbers).sort(stable=True)
+        place = torch.cat(places)[order]
+        features, words = sum(part.shape[1] for part in fires), -(-len(fires[0]) // 64)
+        self.each = torch.bincount(feature, minlength=features)
+        self._starts = self.each.cumsum(0) - self.each
+        self._place, self._words = place, words
+        self._bits = place.new_zeros(features * words)
+        # No bit comes twice, so the sum of some is all of them.
+        bit = torch.ones_like(place) << place % 64
+        self._bits.scatter_add_(0, feature * words + place // 64, bit)
 
-    def common(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-        """Places where both features of each `[pair]` fire."""
-        rarer = np.where(self.each[one] <= self.each[other], one, other)
+    def common(self, one: Tensor, other: Tensor) -> Tensor:
+        """Places where both features of each `[pair]` fire: those of the rarer, looked up."""
+        is_rarer = self.each[one] <= self.each[other]
+        rarer, common = torch.where(is_rarer, one, other), torch.where(is_rarer, other, one)
         size = self.each[rarer]
-        both = np.empty(len(one), np.int64)
-        few = size * LOOK_UP <= self._bits.shape[1]
-        both[few] = self._looked_up(rarer[few], (one + other - rarer)[few], size[few])
-        met = self._bits[one[~few]] & self._bits[other[~few]]
-        both[~few] = np.bitwise_count(met).sum(1)
-        return both
-
-    def _looked_up(
-        self, rarer: NDArray[Any], common: NDArray[Any], size: NDArray[Any]
-    ) -> NDArray[Any]:
-        at = _ranges(self._starts[rarer], size)
-        words = np.repeat(common.astype(np.int64) * self._bits.shape[1], size) + self._word[at]
-        met = (self._bits.ravel()[words] & self._bit[at]) != 0
-        upto = np.r_[0, met.cumsum()]
-        ends = size.cumsum()
-        counts: NDArray[Any] = upto[ends] - upto[ends - size]
-        return counts
+        ends = size.cumsum(0)
+        total = int(ends[-1])
+        pair = torch.repeat_interleave(size, output_size=total)
+        at = (self._starts[rarer] - ends + size).index_select(0, pair)
+        at += torch.arange(total, device=pair.device)
+        place = self._place.index_select(0, at)
+        word = (common.long() * self._words).index_select(0, pair) + (place >> 6)
+        met = (self._bits.index_select(0, word) >> (place & 63)) & 1
+        return torch.zeros_like(size).scatter_add_(0, pair, met)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ingest.config import MinePart
 from ingest.mine.fold import Kept, _lowest_place
 from ingest.mine.neighbours import SPARE
-from ingest.mine.together import SKETCH, candidates, count_together
+from ingest.mine.together import SKETCH, Common, candidates
 
 CONTEXT, BATCH = 128, 2048
 """Places of a context and of a batch."""
@@ -35,7 +35,7 @@ def main() -> None:
     asked = ask.parse_args()
     torch.set_num_threads(1)
     print(
-        f"{platform.machine()}, load {os.getloadavg()[0]:.1f}, numpy {np.__version__}; "
+        f"{platform.machine()}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}; "
         f"sketches of {asked.places:,} places, {asked.k} firings per place and layer"
     )
     columns = ("features", "layers", "candidates s", "pairs", "ms per 1,000 places")
@@ -56,7 +56,7 @@ def row(features: int, layers: int, places: int, k: int) -> str:
     found = time.process_time() - begun
     batch = [dense(kept, features) for kept in fires.values()]
     begun = time.process_time()
-    count_together(batch, pairs)
+    Common(pairs, features * layers, torch.device("cpu")).add(batch)
     counted = time.process_time() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return (

@@ -5,7 +5,8 @@ import pytest
 
 from ingest.config import MinePart
 from ingest.mine.choose import KINDS, choose, deciles, limits_of
-from ingest.mine.fold import Hits, Kept, fold, histogram_bin
+from ingest.mine.fold import Kept, histogram_bin
+from tests.ingest.mine.folds import Hits, fold
 
 PART = MinePart(top=2, bands=2, per_band=1, random=2, per_decile=1, near_misses=2)
 

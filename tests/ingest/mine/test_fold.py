@@ -6,18 +6,18 @@ import io
 import numpy as np
 import pytest
 
+from ingest.mine import tally
 from ingest.mine.fold import (
     FIXED,
-    Hits,
     Kept,
     Limits,
-    fold,
     from_arrays,
     histogram_bin,
     merge,
     place_hash,
     to_arrays,
 )
+from tests.ingest.mine.folds import Hits, by_sorting, fold
 
 FEATURES, HEADS = 7, 3
 LIMITS = Limits(top=4, per_bin=2, random=5, near=3, sketch=6)
@@ -60,6 +60,17 @@ def as_bytes(state):
     file = io.BytesIO()
     np.savez(file, **to_arrays(state, ""))
     return file.getvalue()
+
+
+@pytest.mark.parametrize("steps", [1, 3, 40])
+@pytest.mark.parametrize("settle", [0, 50, 10**6])
+def test_a_tally_keeps_what_sorting_everything_would(monkeypatch, steps, settle):
+    """However it is added and however often it is sorted in; activations have many ties."""
+    monkeypatch.setattr(tally, "SETTLE", settle)
+    hits = random_hits(40)
+    near = near_misses(hits)
+    asked = (near, 480, FEATURES, LIMITS)
+    assert as_bytes(fold(hits, *asked, steps)) == as_bytes(by_sorting(hits, *asked))
 
 
 @pytest.mark.parametrize("shards", [2, 5, 13])
@@ -135,9 +146,9 @@ def test_the_sketch_holds_the_places_with_the_lowest_hash_of_all_features_alike(
     state = part(hits, 0, 200)
     for feature in range(FEATURES):
         mine = hits.feature == feature
-        lowest = np.sort(place_hash(hits.ctx[mine], hits.pos[mine]))[: LIMITS.sketch]
+        lowest = np.sort(place_hash(hits.ctx[mine].astype(int), hits.pos[mine].astype(int)))[: LIMITS.sketch]
         kept = state.sketch.feature == feature
-        found = place_hash(state.sketch.ctx[kept], state.sketch.pos[kept])
+        found = place_hash(*(c[kept].astype(int) for c in (state.sketch.ctx, state.sketch.pos)))
         assert found.tolist() == lowest.tolist()
 
 

@@ -5,15 +5,16 @@ import torch
 
 from ingest.config import MOST_FEATURES, MinePart
 from ingest.mine.choose import limits_of
-from ingest.mine.fold import Hits, Kept, fold
+from ingest.mine.fold import Kept
 from ingest.mine.together import (
+    Common,
     Pairs,
     _best_of,
     candidates,
-    count_together,
     first_numbers,
     jaccard,
 )
+from tests.ingest.mine.folds import Hits, fold
 
 PLACES = 4000
 
@@ -37,26 +38,37 @@ def sketch_of(fires):
     return fold(hits, none, PLACES, fires.shape[1], limits_of(MinePart())).sketch
 
 
+def common(batches, pairs):
+    """Counts over several batches."""
+    features = sum(part.shape[1] for part in batches[0])
+    found = Common(pairs, features, torch.device("cpu"))
+    for fires in batches:
+        found.add(fires)
+    return found.counts()
+
+
 def test_counts_are_those_computed_by_hand():
     one = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 0]]).bool()
     two = torch.tensor([[0], [1], [1]]).bool()
     pairs = Pairs.of(np.array([1, 3, 0]), np.array([0, 1, 3]), 4)
-    found = count_together([one, two], pairs)
+    found = common([[one, two]], pairs)
     assert list(zip(pairs.one, pairs.other, strict=True)) == [(0, 1), (0, 3), (1, 3)]
     assert found.both.tolist() == [2, 2, 1]
     assert found.each.tolist() == [3, 2, 0, 2]
     assert np.allclose(jaccard(pairs, found), [2 / 3, 2 / 3, 1 / 3])
 
 
-def test_counts_of_parts_add_up_to_those_of_the_whole():
+def test_counts_are_those_of_a_dense_product_however_the_places_are_split():
     fires = some_firings()
     pairs = Pairs.of(np.arange(0, 58), np.arange(2, 60), 60)
-    whole = count_together(list(fires), pairs)
-    parts = [
-        count_together([f[rows] for f in fires], pairs) for rows in (slice(0, 77), slice(77, None))
-    ]
-    assert (parts[0].both + parts[1].both == whole.both).all()
-    assert (parts[0].each + parts[1].each == whole.each).all()
+    whole = common([fires], pairs)
+    both = torch.cat(fires, 1).double().T @ torch.cat(fires, 1).double()
+    assert whole.both.tolist() == both[pairs.one, pairs.other].tolist()
+    assert whole.each.tolist() == both.diagonal().tolist()
+    edges = ((0, 77), (77, 77), (77, PLACES))
+    parts = common([[f[low:high] for f in fires] for low, high in edges], pairs)
+    assert (parts.both == whole.both).all()
+    assert (parts.each == whole.each).all()
 
 
 def test_the_candidates_hold_nearly_every_pair_that_fires_together():
