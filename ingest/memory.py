@@ -157,23 +157,29 @@ def _mining(job: Job, shape: Shape, model: Part, saes: Part) -> list[Phase]:
     limits = limits_of(mine)
     kept = limits.top + HISTOGRAM_BINS * limits.per_bin + limits.random + limits.near
     kept += limits.sketch
-    fold = features * (KEPT * kept + 8 * (HISTOGRAM_BINS + 4 + 3 * shape.n_heads))
+    kept_size, counts = KEPT * kept, 8 * (HISTOGRAM_BINS + 4 + 3 * shape.n_heads)
+    # As many firings wait as are kept; keys, groups and orders of one layer while it is sorted.
+    tally = features * (layers * (2 * kept_size + counts) + 8 * kept_size)
     # One fold per layer, and for one layer the other side of a merge with what sorting takes.
-    folds = Part("counts and kept firings", (layers + 3) * fold, "sae.d_sae or mine.per_band")
+    fold = (layers + 3) * features * (kept_size + counts)
+    setting = "sae.d_sae or mine.per_band"
     examples = mine.top + mine.bands * mine.per_band + mine.random + mine.near_misses
     examples = features * (examples + DECILES * mine.per_decile)
     row = job.corpus.context_length * FLOAT + shape.n_heads * FLOAT + mine.sources * 8 + 64
     tables = Part("examples of one layer", 3 * examples * row, "mine.top or mine.bands")
     # Candidates and nearest ones, twice over, and a word of bits per feature and 64 places.
     pairs = layers * layers * features * mine.neighbours * 3
-    together = Part("co-firing pairs", pairs * 48 + layers * features * tokens // 8)
-    on_host = (folds, tables, together)
+    counted = 16 * pairs + layers * features * tokens // 8
+    # Firings are tallied in the first pass, pairs counted in the second.
+    found = Part("counts and kept firings", max(tally, counted), setting)
+    folds = Part("merged counts and kept firings", fold, setting)
+    together = Part("co-firing pairs", pairs * 48)
+    on_device, on_host = (model, exact, saes, working, found), (folds, tables, together)
     if shape.device == "cpu":
-        return [Phase("mining", "cpu", (model, exact, saes, working, *on_host))]
-    return [
-        Phase("mining", shape.device, (model, exact, saes, working)),
-        Phase("mining", "cpu", on_host),
-    ]
+        larger = max((found, folds), key=lambda part: part.size)
+        parts = (model, exact, saes, working, larger, tables, together)
+        return [Phase("mining", "cpu", parts)]
+    return [Phase("mining", shape.device, on_device), Phase("mining", "cpu", on_host)]
 
 
 def check_room(job: Job, shape: Shape, room: Room) -> int:

@@ -53,4 +53,5 @@ def written(v: Tensor, w: Tensor, kv_head: Tensor) -> Tensor:
         kv_head: `[head]`, the key/value head that each query head reads.
     """
     by_head = w.unflatten(-1, (len(kv_head), -1)).transpose(-2, -3)  # [..., head, n, d_head]
-    return (by_head @ v[..., kv_head, :].movedim(-3, -1)).transpose(-2, -3)
+    found: Tensor = by_head @ v[..., kv_head, :].movedim(-3, -1)
+    return found.transpose(-2, -3)

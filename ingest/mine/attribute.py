@@ -12,6 +12,9 @@ from atlas.lens.dfa import written
 from atlas.lens.sae import Sae, above, fire, pre_activations
 from atlas.model import Attention
 
+BLOCK = {"cpu": 1 << 8, "cuda": 1 << 16}
+"""Firings that are attributed in one go, or those of one context where it has more."""
+
 
 class Places(NamedTuple):
     """Kept firings of one layer, by ascending context."""
@@ -68,24 +71,36 @@ def attribute(
     """
     found = {}
     for layer, sae in saes.items():
-        begin, end = np.searchsorted(places[layer].ctx, [first, first + len(valid)])
-        if begin < end:
-            feature, ctx, pos = (torch.from_numpy(c[begin:end]).long() for c in places[layer])
-            at = _At(ctx - first, pos, feature).to(sae.w_enc.device)
-            given = _attributed(attention[layer], sae, at, kv_head, sources, valid)
-            found[layer] = (np.arange(begin, end), given)
+        of, device = places[layer], sae.w_enc.device
+        ends = np.searchsorted(of.ctx, np.arange(first, first + len(valid) + 1))
+        if ends[0] == ends[-1]:
+            continue
+        step = max(1, BLOCK[device.type] // int(np.diff(ends).max()))
+        parts = []
+        for low in range(0, len(valid), step):
+            high = min(low + step, len(valid))
+            begin, end = ends[low], ends[high]
+            if begin < end:
+                rows = Places(*(column[begin:end] for column in of))
+                one = Attention(*(part[low:high] for part in attention[layer]))
+                at = _on_device(rows, first + low, device)
+                parts.append(_attributed(one, sae, at, kv_head, sources, valid[low:high]))
+        columns = map(np.concatenate, zip(*parts, strict=True))
+        found[layer] = (np.arange(ends[0], ends[-1]), Attributed(*columns))
     return found
 
 
 class _At(NamedTuple):
-    """Kept firings in a batch, by ascending context."""
+    """Kept firings in some contexts, by ascending context."""
 
-    ctx: Tensor  # [n], within the batch
+    ctx: Tensor  # [n], counted from the first of them
     pos: Tensor  # [n]
     feature: Tensor  # [n]
 
-    def to(self, device: torch.device) -> "_At":
-        return _At(*(one.to(device) for one in self))
+
+def _on_device(rows: Places, first: int, device: torch.device) -> _At:
+    columns = (rows.ctx - first, rows.pos, rows.feature)
+    return _At(*(torch.from_numpy(column).long().to(device) for column in columns))
 
 
 class _Padded(NamedTuple):
@@ -116,7 +131,7 @@ class _Padded(NamedTuple):
 def _attributed(
     attention: Attention, sae: Sae, at: _At, kv_head: Tensor, sources: int, valid: Tensor
 ) -> Attributed:
-    """Attribution of kept firings in a batch of contexts, one product for all of them."""
+    """Attribution of kept firings in some contexts, one product for all of them."""
     w, bias = sae.w_enc[at.feature], sae.b_enc[at.feature]
     z = attention.z.flatten(2).float()  # [context, pos, d_in]
     padded = _Padded.of(at.ctx, len(z))

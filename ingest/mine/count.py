@@ -68,7 +68,7 @@ def count_contexts(
 
 
 def _rows(features: Tensor, values: Tensor, places: Tensor) -> Rows:
-    return Rows(features, values, places[:, 0], places[:, 1])
+    return Rows(features.int(), values, *places.int().unbind(1))
 
 
 def _near_misses(sae: Sae, pre: Tensor, acts: Tensor, places: Tensor) -> Rows:

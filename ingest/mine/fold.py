@@ -97,7 +97,8 @@ def histogram_bin(act: NDArray[Any]) -> NDArray[Any]:
 
 def firing_hash(feature: Numbers, ctx: Numbers, pos: Numbers) -> Numbers:
     """A fixed pseudo-random int64 per firing, from int64 (feature, context, position)."""
-    return _scramble(_scramble(ctx << 16 | pos) ^ feature) ^ _LOWEST
+    number: Numbers = _scramble(_scramble(ctx << 16 | pos) ^ feature) ^ _LOWEST
+    return number
 
 
 def place_hash(ctx: Numbers, pos: Numbers) -> Numbers:
@@ -105,7 +106,8 @@ def place_hash(ctx: Numbers, pos: Numbers) -> Numbers:
 
     The scramble is a bijection of 64 bits, so the place can be told from the number.
     """
-    return _scramble(ctx << 16 | pos) ^ _LOWEST
+    number: Numbers = _scramble(ctx << 16 | pos) ^ _LOWEST
+    return number
 
 
 _LOWEST = -(2**63)
@@ -117,12 +119,14 @@ def _scramble(x: Numbers) -> Numbers:
     x = x + _signed(0x9E3779B97F4A7C15)
     x = (x ^ _right(x, 30)) * _signed(0xBF58476D1CE4E5B9)
     x = (x ^ _right(x, 27)) * _signed(0x94D049BB133111EB)
-    return x ^ _right(x, 31)
+    mixed: Numbers = x ^ _right(x, 31)
+    return mixed
 
 
 def _right(x: Numbers, by: int) -> Numbers:
     """Shifted right with zeros coming in, as if it were unsigned."""
-    return (x >> by) & ((1 << (64 - by)) - 1)
+    shifted: Numbers = (x >> by) & ((1 << (64 - by)) - 1)
+    return shifted
 
 
 def _signed(bits: int) -> int:
@@ -147,9 +151,7 @@ def _strongest(kept: Kept, count: int) -> Kept:
 
 def _lowest_hash(kept: Kept, group: NDArray[Any], count: int) -> Kept:
     """The `count` firings with the lowest hash per (feature, group)."""
-    order = np.lexsort(
-        (kept.pos, kept.ctx, firing_hash(*_numbers(kept)), group, kept.feature)
-    )
+    order = np.lexsort((kept.pos, kept.ctx, firing_hash(*_numbers(kept)), group, kept.feature))
     keys = kept.feature[order].astype(np.int64) * HISTOGRAM_BINS + group[order]
     return _take(kept, order[_rank(keys) < count])
 

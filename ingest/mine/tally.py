@@ -5,10 +5,12 @@ are those with the lowest key: so what lies above the group's highest kept key i
 comes, and only the rest is ever sorted. After some text that is a few in a hundred.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from atlas.types import HISTOGRAM_BINS
@@ -19,16 +21,20 @@ SETTLE = 1 << 18
 
 
 class Rows(NamedTuple):
-    """Firings or near misses of one SAE, all on one device."""
+    """Firings or near misses of one SAE, all on one device; 16 bytes each."""
 
-    feature: Tensor  # int64 [row]
+    feature: Tensor  # int32 [row]
     act: Tensor  # float32 [row]
-    ctx: Tensor  # int64 [row], number of the context in the whole corpus
-    pos: Tensor  # int64 [row]
+    ctx: Tensor  # int32 [row], number of the context in the whole corpus
+    pos: Tensor  # int32 [row]
 
     def take(self, rows: Tensor) -> "Rows":
         """Some of them."""
-        return Rows(*(column[rows] for column in self))
+        return Rows(*(column.index_select(0, rows) for column in self))
+
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Context and position as int64."""
+        return self.ctx.long(), self.pos.long()
 
 
 class Tally:
@@ -50,11 +56,11 @@ class Tally:
         self._dfa, self._abs_dfa, self._won = torch.zeros(
             3, features * heads, dtype=torch.int64, device=device
         )
-        self._top = _Lowest(features, limits.top, device, per_context=True)
-        self._binned = _Lowest(bins, limits.per_bin, device)
-        self._random = _Lowest(features, limits.random, device)
-        self._near = _Lowest(features, limits.near, device, per_context=True)
-        self._sketch = _Lowest(features, limits.sketch, device)
+        self._top = _Lowest(features, limits.top, device, _by_strength)
+        self._binned = _Lowest(bins, limits.per_bin, device, _by_hash_in_bin)
+        self._random = _Lowest(features, limits.random, device, _by_hash)
+        self._near = _Lowest(features, limits.near, device, _by_strength)
+        self._sketch = _Lowest(features, limits.sketch, device, _by_place)
 
     def add(self, hits: Rows, head_dfa: Tensor, near: Rows, tokens: int) -> None:
         """Add some contexts, each of them whole; contexts must come in ascending order.
@@ -65,7 +71,7 @@ class Tally:
             near: near misses, by context; at most one of each context and feature.
             tokens: positions scored in them.
         """
-        feature, act = hits.feature, hits.act
+        feature, act = hits.feature.long(), hits.act
         bins = feature * HISTOGRAM_BINS + _histogram_bin(act)
         self._tokens += tokens
         _add(self._firings, feature, torch.ones_like(feature))
@@ -79,77 +85,101 @@ class Tally:
         _add(self._abs_dfa, cells.flatten(), dfa.abs())
         winner = feature * self._heads + head_dfa.argmax(1)
         _add(self._won, winner, torch.ones_like(winner))
-        self._top.add(feature, -act, hits)
-        self._near.add(near.feature, -near.act, near)
-        hashes = firing_hash(feature, hits.ctx, hits.pos)
-        self._binned.add(bins, hashes, hits)
-        self._random.add(feature, hashes, hits)
-        self._sketch.add(feature, place_hash(hits.ctx, hits.pos), hits)
+        for one in (self._top, self._binned, self._random, self._sketch):
+            one.add(hits)
+        self._near.add(near)
 
     def folded(self) -> Fold:
         """All that was added, on the host."""
-        by_feature = (len(self._firings), -1)
-        counts = (
-            self._firings,
-            self._act,
-            self._square,
-            self._max_act,
-            self._histogram.view(by_feature),
-            self._dfa.view(by_feature),
-            self._abs_dfa.view(by_feature),
-            self._won.view(by_feature),
-        )
-        chosen = (self._top, self._binned, self._random, self._near, self._sketch)
+
+        def host(counts: Tensor, *columns: int) -> NDArray[Any]:
+            given: NDArray[Any] = counts.view(-1, *columns).cpu().numpy().copy()
+            return given
+
         return Fold(
-            np.array([self._tokens], np.int64),
-            *(one.cpu().numpy() for one in counts),
-            *(_on_host(one.settled()) for one in chosen),
+            tokens=np.array([self._tokens], np.int64),
+            firings=host(self._firings),
+            act=host(self._act),
+            square=host(self._square),
+            max_act=host(self._max_act),
+            histogram=host(self._histogram, HISTOGRAM_BINS),
+            dfa=host(self._dfa, self._heads),
+            abs_dfa=host(self._abs_dfa, self._heads),
+            won=host(self._won, self._heads),
+            top=_on_host(self._top),
+            binned=_on_host(self._binned),
+            random=_on_host(self._random),
+            near=_on_host(self._near),
+            sketch=_on_host(self._sketch),
         )
+
+
+class _Order(NamedTuple):
+    """By what rows are kept."""
+
+    group: Tensor  # int64 [row]
+    key: Tensor  # [row], the lowest of each group stay
+    once: Tensor | None = None  # int64 [row], of equal ones only the lowest counts
+
+
+def _by_strength(rows: Rows) -> _Order:
+    """The strongest, one per context."""
+    feature = rows.feature.long()
+    return _Order(feature, -rows.act, feature << 32 | rows.ctx)
+
+
+def _by_hash(rows: Rows) -> _Order:
+    feature = rows.feature.long()
+    return _Order(feature, firing_hash(feature, *rows.places()))
+
+
+def _by_hash_in_bin(rows: Rows) -> _Order:
+    feature, key = _by_hash(rows)[:2]
+    return _Order(feature * HISTOGRAM_BINS + _histogram_bin(rows.act), key)
+
+
+def _by_place(rows: Rows) -> _Order:
+    return _Order(rows.feature.long(), place_hash(*rows.places()))
 
 
 class _Lowest:
     """Of each group the `count` rows with the lowest key; of equal keys the first that came."""
 
     def __init__(
-        self, groups: int, count: int, device: torch.device, *, per_context: bool = False
+        self, groups: int, count: int, device: torch.device, order: Callable[[Rows], _Order]
     ) -> None:
-        self._count, self._per_context = count, per_context
-        self._cut: Tensor | None = None  # [group], the highest key that still enters
-        self._groups, self._device = groups, device
-        self._parts: list[tuple[Tensor, Tensor, Rows]] = []  # group, key, rows; the first: kept
-        self._waiting = self._limit = 0
+        none = torch.zeros(0, dtype=torch.int32, device=device)
+        self._kept = Rows(none, none.float(), none, none)
+        self._waiting: list[Rows] = []
+        self._count, self._order, self._size = count, order, 0
+        key = order(self._kept).key
+        highest = torch.inf if key.is_floating_point() else torch.iinfo(key.dtype).max
+        self._cut = key.new_full((groups,), highest)  # the highest key that still enters
 
-    def add(self, group: Tensor, key: Tensor, rows: Rows) -> None:
+    def add(self, rows: Rows) -> None:
         """Let in those that may belong to the lowest."""
-        if self._cut is None:
-            highest = torch.inf if key.is_floating_point() else torch.iinfo(key.dtype).max
-            self._cut = torch.full((self._groups,), highest, dtype=key.dtype, device=self._device)
-        enters = (key <= self._cut[group]).nonzero().squeeze(1)
-        self._parts.append((group[enters], key[enters], rows.take(enters)))
-        self._waiting += len(enters)
-        if self._waiting > max(SETTLE, self._limit):
+        by = self._order(rows)
+        enters = (by.key <= self._cut.index_select(0, by.group)).nonzero().squeeze(1)
+        self._waiting.append(rows.take(enters))
+        self._size += len(enters)
+        if self._size > max(SETTLE, len(self._kept.act)):
             self.settled()
 
     def settled(self) -> Rows:
         """The lowest so far, by group and key."""
-        if not self._parts:
-            none = torch.zeros(0, dtype=torch.int64)
-            return Rows(none, none.float(), none, none)
-        group, key = (torch.cat([part[n] for part in self._parts]) for n in (0, 1))
-        rows = Rows(*map(torch.cat, zip(*(part[2] for part in self._parts), strict=True)))
-        order = key.argsort(stable=True)
-        order = order[group[order].argsort(stable=True)]
-        if self._per_context:
-            order = order[_first_of_each(group[order] << 32 | rows.ctx[order])]
-        group, key = group[order], key[order]
+        rows = Rows(*map(torch.cat, zip(self._kept, *self._waiting, strict=True)))
+        by = self._order(rows)
+        order = by.key.argsort(stable=True)
+        order = order[by.group[order].argsort(stable=True)]
+        if by.once is not None:
+            order = order[_first_of_each(by.once[order])]
+        group = by.group[order]
         rank = _rank(group)
-        kept = (rank < self._count).nonzero().squeeze(1)
         last = rank == self._count - 1
-        assert self._cut is not None
-        self._cut[group[last]] = key[last]
-        self._parts = [(group[kept], key[kept], rows.take(order[kept]))]
-        self._waiting, self._limit = 0, len(kept)
-        return self._parts[0][2]
+        self._cut[group[last]] = by.key[order[last]]
+        self._kept = rows.take(order[rank < self._count])
+        self._waiting, self._size = [], 0
+        return self._kept
 
 
 def _first_of_each(keys: Tensor) -> Tensor:
@@ -180,6 +210,5 @@ def _histogram_bin(act: Tensor) -> Tensor:
     return ((octaves + 8) * 4).floor().clamp(0, HISTOGRAM_BINS - 1).long()
 
 
-def _on_host(rows: Rows) -> Kept:
-    feature, act, ctx, pos = (column.cpu().numpy() for column in rows)
-    return Kept(feature.astype(np.int32), act, ctx.astype(np.int32), pos.astype(np.int32))
+def _on_host(lowest: _Lowest) -> Kept:
+    return Kept(*(column.cpu().numpy() for column in lowest.settled()))

@@ -19,7 +19,7 @@ from ingest.config import PositionsPart
 from ingest.corpus import Contexts
 from ingest.train.stream import Buffers, Stream, harvest, sink_limits, without_sinks
 
-MODEL, LAYERS, LENGTH = "smollm2-135m", (8, 11, 18), 128
+MODEL, LENGTH = "smollm2-135m", 128
 HELD_OUT = 64
 """Contexts for evaluation."""
 
@@ -30,16 +30,26 @@ class Activations(NamedTuple):
     train: Tensor  # [token, layer, d_in], bfloat16
     test: Tensor  # [token, layer, d_in], of held-out text
     contexts: Tensor  # [context, pos], the held-out token ids
+    numbers: Tensor  # [layer], which ones
     limits: Tensor  # [layer]
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Which ones."""
+        return tuple(self.numbers.tolist())
+
+    def of(self, layers: tuple[int, ...]) -> "Activations":
+        """Some layers alone."""
+        columns = [self.layers.index(layer) for layer in layers]
+        parts = (part[:, columns] for part in (self.train, self.test))
+        return Activations(*parts, self.contexts, self.numbers[columns], self.limits[columns])
 
 
 class FromMemory(Stream):
     """The same activations again and again, each time in another order."""
 
-    def __init__(
-        self, found: Activations, batch: int, layers: tuple[int, ...] = LAYERS, seed: int = 0
-    ) -> None:
-        self.layers = self.trained = layers
+    def __init__(self, found: Activations, batch: int, seed: int = 0) -> None:
+        self.layers = found.layers
         self.model = _Somewhere(str(found.train.device))
         self.buffers = Buffers(0, 1, batch, seed)
         self.trained = tuple(range(found.train.shape[1]))
@@ -78,6 +88,7 @@ def main() -> None:
     ask.add_argument("file", type=Path)
     ask.add_argument("--text", type=Path, required=True, help="a Parquet file with a column text")
     ask.add_argument("--tokens", type=int, default=200_000)
+    ask.add_argument("--layers", type=int, nargs="+", default=[8, 11, 18])
     asked = ask.parse_args()
     model = models.load(MODEL, device="cpu")
     contexts = _contexts(model, asked.text, asked.tokens // (LENGTH - 1) + HELD_OUT)
@@ -85,7 +96,7 @@ def main() -> None:
     valid[:, 0] = False
     start, parts = time.monotonic(), []
     for group in contexts.split(16):
-        parts.append(harvest(model, group, LAYERS, 16))
+        parts.append(harvest(model, group, tuple(asked.layers), 16))
     z = torch.cat(parts)
     print(f"{contexts.numel() / (time.monotonic() - start):,.0f} tokens/s of the model")
     limits = sink_limits(z, valid, PositionsPart().sink_norm)
@@ -96,9 +107,12 @@ def main() -> None:
             z.tensor_split([-HELD_OUT]), kept.tensor_split([-HELD_OUT]), strict=True
         )
     )
-    found = Activations(train, test, contexts[-HELD_OUT:].clone(), limits)
+    numbers = torch.tensor(asked.layers)
+    found = Activations(train, test, contexts[-HELD_OUT:].clone(), numbers, limits)
     save_file({name: part.contiguous() for name, part in found._asdict().items()}, asked.file)
-    print(f"{len(train):,} activations of layers {LAYERS} for training, {len(test):,} held out")
+    print(
+        f"{len(train):,} activations of layers {found.layers} for training, {len(test):,} held out"
+    )
 
 
 def _contexts(model, text: Path, count: int) -> Tensor:

@@ -172,7 +172,7 @@ def _resumes(bench: Bench, step: str) -> dict[str, Any]:
     size = Size("small", 2, 64, 512)
     z = some_z(bench, size, 8192)
     limits = torch.full((2,), torch.inf)
-    found = Activations(z, z[:64], torch.zeros(1, 4, dtype=torch.long), limits)
+    found = Activations(z, z[:64], torch.zeros(1, 4).long(), torch.arange(z.shape[1]), limits)
     sae = SaePart(layers=(0, 1), d_sae=512, k=8)
     part = TrainPart(
         tokens=256 * 40,

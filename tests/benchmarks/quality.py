@@ -28,7 +28,7 @@ from ingest.config import PositionsPart, TrainPart
 from ingest.train.evaluate import _constant, _counted, _put, _rebuilt, interval, recovered
 from ingest.train.schedule import learning_rate
 from ingest.train.stream import harvest, valid_positions, without_sinks
-from tests.benchmarks.activations import LAYERS, LENGTH, MODEL, Activations, read
+from tests.benchmarks.activations import LENGTH, MODEL, Activations, read
 from tests.benchmarks.sweep import measure
 from tests.benchmarks.train import _machine, ours, theirs
 
@@ -44,7 +44,7 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("z", type=Path)
     ask.add_argument("--saelens", required=True, help="a python with sae-lens")
-    ask.add_argument("--layer", type=int, default=11, choices=LAYERS)
+    ask.add_argument("--layer", type=int, default=11, help="one that the file has")
     ask.add_argument("--steps", type=int, default=292)
     ask.add_argument("--batch", type=int, default=1024)
     ask.add_argument("--d-sae", type=int, default=2304)
@@ -63,7 +63,7 @@ def main() -> None:
         f"d_sae {asked.d_sae}, k {asked.k}; trained in float32, losses in {model.dtype}; "
         f"{_machine()}, torch {torch.__version__}"
     )
-    index = LAYERS.index(asked.layer)
+    index = found.layers.index(asked.layer)
     train, test = found.train[:CALIBRATE, index].float(), found.test[:, index].float()
     for name, sae in saes.items():
         fvu, l0, _ = measure(sae, test)
@@ -113,7 +113,7 @@ class Costs(NamedTuple):
 @torch.inference_mode()
 def costs(model: LanguageModel, saes: Mapping[str, Sae], layer: int, found: Activations) -> Costs:
     """Loss of each context with z of one layer replaced by each SAE, by zeros and by its mean."""
-    index = LAYERS.index(layer)
+    index = found.layers.index(layer)
     mean = found.test[:, index].float().mean(0)
     limits, length = found.limits[index : index + 1], torch.tensor([LENGTH])
     news = [torch.zeros_like, partial(_constant, mean)]

@@ -22,7 +22,7 @@ from atlas.lens.sae import Sae, decode, encode
 from ingest.config import SaePart, TrainPart
 from ingest.train.loop import train
 from ingest.train.schedule import learning_rate
-from tests.benchmarks.activations import LAYERS, Activations, FromMemory, read
+from tests.benchmarks.activations import Activations, FromMemory, read
 
 
 class Row(NamedTuple):
@@ -78,7 +78,7 @@ def _run(found: Activations, asked: argparse.Namespace, k: int, batch: int, lr: 
         dead_tokens=asked.tokens // 4,
         checkpoint_seconds=1e9,
     )
-    sae = SaePart(layers=LAYERS, d_sae=asked.d_sae, k=k, objective=asked.objective)
+    sae = SaePart(layers=found.layers, d_sae=asked.d_sae, k=k, objective=asked.objective)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         stream = FromMemory(found, batch)

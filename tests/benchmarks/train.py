@@ -29,7 +29,7 @@ from ingest.config import PositionsPart, SaePart, TrainPart
 from ingest.train.evaluate import Evaluations, evaluate
 from ingest.train.loop import train
 from ingest.train.stream import _permutation
-from tests.benchmarks.activations import LAYERS, MODEL, Activations, FromMemory, held_out, read
+from tests.benchmarks.activations import MODEL, Activations, FromMemory, held_out, read
 from tests.benchmarks.sweep import measure
 
 SIDE = Path(__file__).with_name("train_saelens.py")
@@ -63,7 +63,7 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     found = read(asked.z)
     part = TrainPart(lr=asked.lr)
-    sides = [side(found, asked, LAYERS, part) for side in (ours, theirs)]
+    sides = [side(found, asked, found.layers, part) for side in (ours, theirs)]
     tokens = asked.steps * asked.batch
     print(
         f"{tokens:,} tokens, batch {asked.batch}, d_sae {asked.d_sae}, k {asked.k}, lr {asked.lr}"
@@ -98,9 +98,7 @@ def ours(
     sizes = {"tokens": tokens, "batch": asked.batch, "dead_tokens": tokens // 4}
     part = part.model_copy(update={**sizes, "checkpoint_seconds": 1e9})
     sae = SaePart(layers=layers, d_sae=asked.d_sae, k=asked.k)
-    columns = [LAYERS.index(layer) for layer in layers]
-    pool = found._replace(train=found.train[:, columns], limits=found.limits[columns])
-    stream = FromMemory(pool, asked.batch, layers)
+    stream = FromMemory(found.of(layers), asked.batch)
     with tempfile.TemporaryDirectory() as folder:
         begun, busy = time.monotonic(), time.process_time()
         kind = getattr(torch, asked.precision)
@@ -116,7 +114,7 @@ def theirs(
     settings = {
         **{name: getattr(asked, name) for name in ("d_sae", "k", "threads", "sparse")},
         "lr": part.lr,
-        "layers": {str(layer): LAYERS.index(layer) for layer in layers},
+        "layers": {str(layer): found.layers.index(layer) for layer in layers},
         "warmup": part.warmup,
         "decay": part.decay,
         "autocast": asked.precision == "bfloat16",

@@ -45,7 +45,15 @@ def test_a_phase_on_the_host_has_the_libraries_and_the_checkpoint_with_it():
     assert found["Python and its libraries"] == BASE
     assert found["SAEs with gradients and moments"] == 7 * 2 * 4 * (2 * 256 * 64 + 3 * 256 + 64)
     assert "the model in float32" in parts("mining", "cuda:0")
-    assert "counts and kept firings" in parts("mining", "cpu")
+    assert "merged counts and kept firings" in parts("mining", "cpu")
+
+
+def test_firings_are_tallied_where_the_model_runs():
+    """Kept ones twice, since as many may wait; while one layer is sorted, 8 times more of it."""
+    kept = 16 * (20 + 64 * 4 + (10 + 20 + 15 + 50) + 6 + 64)
+    counts = 8 * (64 + 4 + 3 * 4)
+    found = parts("mining", "cuda:0")["counts and kept firings"]
+    assert found == 256 * (2 * (2 * kept + counts) + 8 * kept)
 
 
 def test_a_job_that_fits_is_told_its_largest_need():

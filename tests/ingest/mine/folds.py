@@ -37,8 +37,7 @@ def fold(
 
 
 def _rows(columns: tuple[NDArray[Any], ...], mine: NDArray[Any]) -> Rows:
-    feature, act, ctx, pos = (torch.from_numpy(column[mine]) for column in columns)
-    return Rows(feature.long(), act, ctx.long(), pos.long())
+    return Rows(*(torch.from_numpy(column[mine]) for column in columns))
 
 
 def by_sorting(hits: Hits, near: Kept, tokens: int, features: int, limits: Limits) -> Fold:

@@ -50,7 +50,8 @@ def part(hits, low, high):
 def near_misses(hits):
     """For each context and feature one place, with ties."""
     _, rows = np.unique(hits.feature * 1000 + hits.ctx, return_index=True)
-    return Kept(*(column[rows] for column in hits._replace(act=-(hits.ctx % 5) / 8)[:4]))
+    act = (-(hits.ctx % 5) / 8).astype(np.float32)
+    return Kept(*(column[rows] for column in hits._replace(act=act)[:4]))
 
 
 NONE = Kept(*(np.zeros(0, kind) for kind in (np.int32, np.float32, np.int32, np.int32)))
@@ -146,7 +147,9 @@ def test_the_sketch_holds_the_places_with_the_lowest_hash_of_all_features_alike(
     state = part(hits, 0, 200)
     for feature in range(FEATURES):
         mine = hits.feature == feature
-        lowest = np.sort(place_hash(hits.ctx[mine].astype(int), hits.pos[mine].astype(int)))[: LIMITS.sketch]
+        lowest = np.sort(place_hash(hits.ctx[mine].astype(int), hits.pos[mine].astype(int)))[
+            : LIMITS.sketch
+        ]
         kept = state.sketch.feature == feature
         found = place_hash(*(c[kept].astype(int) for c in (state.sketch.ctx, state.sketch.pos)))
         assert found.tolist() == lowest.tolist()
