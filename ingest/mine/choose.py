@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from atlas.types import EXAMPLE_KINDS, HISTOGRAM_BINS, ExampleKind
 from ingest.config import MinePart
-from ingest.mine.fold import Fold, Kept, Limits, firing_hash
+from ingest.mine.fold import Fold, Limits
+from ingest.mine.keep import Kept, firing_hash
 from ingest.mine.together import SKETCH
 
 KINDS = EXAMPLE_KINDS

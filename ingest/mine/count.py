@@ -9,7 +9,8 @@ from atlas.lens.sae import Sae, fire, pre_activations
 from atlas.model import LanguageModel
 from ingest.config import PositionsPart
 from ingest.mine.fold import Fold, Limits
-from ingest.mine.tally import Rows, Tally
+from ingest.mine.keep import Rows
+from ingest.mine.tally import Tally
 from ingest.train.step import csr
 from ingest.train.stream import harvest, valid_positions, without_sinks
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ingest.mine.fold import Kept
+from ingest.mine.keep import Kept
 from ingest.mine.together import SHARED, Pairs, Together, candidates, first_numbers, jaccard
 from ingest.mine.weights import Nearest
 

@@ -75,10 +75,13 @@ def counted(mining: Mining, shard: Contexts, first: int, report: Callable[[int],
 
 def merged(mining: Mining, paths: list[Path]) -> dict[int, Fold]:
     """The fold of every layer over all files of the first pass."""
-    merge = functools.partial(folds.merge, limits=limits_of(mining.job.mine))
+    limits = limits_of(mining.job.mine)
     return {
-        layer: functools.reduce(merge, (_fold_of(path, layer) for path in paths))
-        for layer in mining.saes
+        layer: functools.reduce(
+            functools.partial(folds.merge, limits=limits, device=sae.w_enc.device),
+            (_fold_of(path, layer) for path in paths),
+        )
+        for layer, sae in mining.saes.items()
     }
 
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ingest.mine.fold import Kept, place_hash
+from ingest.mine.keep import Kept, place_hash
 
 BLOCK = 1 << 14
 """Firings of sketches that are looked at in one go."""

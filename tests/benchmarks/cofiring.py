@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ingest.config import MinePart
-from ingest.mine.fold import Kept, _lowest_place
+from ingest.mine.keep import Kept, Rows, by_place, lowest
 from ingest.mine.neighbours import SPARE
 from ingest.mine.together import SKETCH, Common, candidates
 
@@ -49,7 +49,10 @@ def row(features: int, layers: int, places: int, k: int) -> str:
     """Time both steps at one size."""
     rng = np.random.default_rng(0)
     fires = {layer: some_firings(rng, features, places, k) for layer in range(layers)}
-    sketches = {layer: _lowest_place(kept, SKETCH) for layer, kept in fires.items()}
+    sketches = {
+        layer: lowest(Rows.of(kept, torch.device("cpu")), by_place, SKETCH).rows.on_host()
+        for layer, kept in fires.items()
+    }
     begun = time.process_time()
     sizes = dict.fromkeys(fires, features)
     pairs = candidates(sketches, sizes, SPARE * MinePart().neighbours)

@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from atlas.types import HISTOGRAM_BINS
-from ingest.mine.fold import FIXED, Fold, Kept, Limits, firing_hash, histogram_bin, place_hash
-from ingest.mine.tally import Rows, Tally
+from ingest.mine.fold import FIXED, Fold, Limits
+from ingest.mine.keep import Kept, Rows, firing_hash, histogram_bin, place_hash
+from ingest.mine.tally import Tally
 
 
 class Hits(NamedTuple):
@@ -32,12 +33,12 @@ def fold(
         mine = (hits.ctx >= low) & (hits.ctx < high)
         beside = (near.ctx >= low) & (near.ctx < high)
         dfa = torch.from_numpy(hits.head_dfa[mine])
-        tally.add(_rows(hits[:4], mine), dfa, _rows(near, beside), tokens if high == upto else 0)
+        rows, missed = (
+            Rows.of(Kept(*(column[some] for column in columns)), torch.device("cpu"))
+            for columns, some in ((hits[:4], mine), (near, beside))
+        )
+        tally.add(rows, dfa, missed, tokens if high == upto else 0)
     return tally.folded()
-
-
-def _rows(columns: tuple[NDArray[Any], ...], mine: NDArray[Any]) -> Rows:
-    return Rows(*(torch.from_numpy(column[mine]) for column in columns))
 
 
 def by_sorting(hits: Hits, near: Kept, tokens: int, features: int, limits: Limits) -> Fold:
@@ -55,7 +56,7 @@ def by_sorting(hits: Hits, near: Kept, tokens: int, features: int, limits: Limit
         sums["act"][feature] = sum(round(float(a) * FIXED) for a in act)
         sums["square"][feature] = sum(round(float(a) ** 2 * FIXED) for a in act)
         largest[feature] = act.max(initial=0)
-        bins = histogram_bin(act)
+        bins = histogram_bin(torch.from_numpy(act)).numpy()
         np.add.at(histogram[feature], bins, 1)
         fixed = np.rint(hits.head_dfa[mine] * np.float32(FIXED)).astype(np.int64)
         dfa[feature], absolute[feature] = fixed.sum(0), np.abs(fixed).sum(0)

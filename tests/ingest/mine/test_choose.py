@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from ingest.config import MinePart
 from ingest.mine.choose import KINDS, choose, deciles, limits_of
-from ingest.mine.fold import Kept, histogram_bin
+from ingest.mine.keep import Kept, histogram_bin
 from tests.ingest.mine.folds import Hits, fold
 
 PART = MinePart(top=2, bands=2, per_band=1, random=2, per_decile=1, near_misses=2)
@@ -51,5 +52,5 @@ def test_a_decile_example_lies_in_its_tenth_of_the_firings():
 
 def test_decile_edges_are_interpolated_within_a_bin():
     acts = 2.0 ** np.linspace(1.001, 1.249, 100)  # all in one bin, even in log activation
-    histogram = np.bincount(histogram_bin(acts), minlength=64)[None]
+    histogram = np.bincount(histogram_bin(torch.from_numpy(acts)), minlength=64)[None]
     assert deciles(histogram, Kept(*firings(acts)[:4])).tolist() == [n // 10 for n in range(100)]

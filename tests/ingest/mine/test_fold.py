@@ -5,22 +5,20 @@ import io
 
 import numpy as np
 import pytest
+import torch
 
 from ingest.mine import tally
-from ingest.mine.fold import (
-    FIXED,
-    Kept,
-    Limits,
-    from_arrays,
-    histogram_bin,
-    merge,
-    place_hash,
-    to_arrays,
-)
+from ingest.mine.fold import FIXED, Limits, from_arrays, to_arrays
+from ingest.mine.fold import merge as merge_on
+from ingest.mine.keep import Kept, histogram_bin, place_hash
 from tests.ingest.mine.folds import Hits, by_sorting, fold
 
 FEATURES, HEADS = 7, 3
 LIMITS = Limits(top=4, per_bin=2, random=5, near=3, sketch=6)
+
+
+def merge(one, other):
+    return merge_on(one, other, LIMITS, torch.device("cpu"))
 
 
 def random_hits(contexts, seed=0):
@@ -81,14 +79,14 @@ def test_any_number_of_shards_in_any_order_gives_the_same_bytes(shards, backward
     edges = np.linspace(0, 40, shards + 1).astype(int)
     parts = [part(hits, low, high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
     parts = parts[::-1] if backwards else parts
-    together = functools.reduce(lambda a, b: merge(a, b, LIMITS), parts)
+    together = functools.reduce(merge, parts)
     assert as_bytes(together) == as_bytes(part(hits, 0, 40))
 
 
 def test_merging_is_associative():
     a, b, c = (part(random_hits(30), low, low + 10) for low in (0, 10, 20))
-    left = merge(merge(a, b, LIMITS), c, LIMITS)
-    assert as_bytes(left) == as_bytes(merge(a, merge(b, c, LIMITS), LIMITS))
+    left = merge(merge(a, b), c)
+    assert as_bytes(left) == as_bytes(merge(a, merge(b, c)))
 
 
 def three_hits():
@@ -121,7 +119,7 @@ def test_the_top_holds_one_firing_per_context_strongest_first():
 
 
 def test_bins_are_quarter_octaves_and_the_ends_take_the_rest():
-    acts = np.array([2.0**-8, 2.0**-7.7, 1.0, 1.19, 2.0**9, 2.0**-20], np.float32)
+    acts = torch.tensor([2.0**-8, 2.0**-7.7, 1.0, 1.19, 2.0**9, 2.0**-20])
     assert histogram_bin(acts).tolist() == [0, 1, 32, 33, 63, 0]
 
 
@@ -135,7 +133,7 @@ def test_random_firings_are_spread_over_the_corpus():
 
 def test_a_shard_folded_twice_keeps_the_same_firings():
     once = part(random_hits(20), 0, 20)
-    twice = merge(once, once, LIMITS)
+    twice = merge(once, once)
     for name in ("top", "near"):
         assert [c.tolist() for c in getattr(twice, name)] == [
             c.tolist() for c in getattr(once, name)
@@ -170,6 +168,6 @@ def test_arrays_give_the_fold_back():
 
 def test_no_firings_at_all_is_a_fold_too():
     none = Hits(*(column[:0] for column in three_hits()))
-    state = merge(fold(none, NONE, 9, 3, LIMITS), fold(three_hits(), NONE, 20, 3, LIMITS), LIMITS)
+    state = merge(fold(none, NONE, 9, 3, LIMITS), fold(three_hits(), NONE, 20, 3, LIMITS))
     assert state.tokens.tolist() == [29]
     assert state.firings.tolist() == [1, 2, 0]

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ingest.mine.fold import Kept
+from ingest.mine.keep import Kept
 from ingest.mine.neighbours import neighbours, pairs_to_count
 from ingest.mine.together import Pairs, Together
 from ingest.mine.weights import nearest

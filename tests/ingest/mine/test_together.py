@@ -5,7 +5,7 @@ import torch
 
 from ingest.config import MOST_FEATURES, MinePart
 from ingest.mine.choose import limits_of
-from ingest.mine.fold import Kept
+from ingest.mine.keep import Kept
 from ingest.mine.together import (
     Common,
     Pairs,
