@@ -78,6 +78,46 @@ def write_table(folder: Path, name: str, rows: pa.Table | Mapping[str, Any]) -> 
     Raises:
         BundleError: a column is missing, unknown or of another type.
     """
+    growing = GrowingTable(folder, name)
+    growing.add(rows)
+    return growing.close()
+
+
+class GrowingTable:
+    """A table of a bundle that is written part by part, so that no more than one is in memory.
+
+    There is no file of its name before `close`; one that is never closed leaves a draft, which the
+    next one replaces.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, name
+        self._target = folder / f"{name}.parquet"
+        self._draft = self._target.with_suffix(".partial")
+        self._writer: pq.ParquetWriter | None = None
+
+    def add(self, rows: pa.Table | Mapping[str, Any]) -> None:
+        """Write some rows, as `write_table` takes them.
+
+        Raises:
+            BundleError: a column is missing, unknown or of another type.
+        """
+        table = _fitting(self._name, rows)
+        if self._writer is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._writer = pq.ParquetWriter(self._draft, table.schema, compression="zstd")
+        self._writer.write_table(table, row_group_size=122_880)
+
+    def close(self) -> Path:
+        """Give the file its name; something must have been added."""
+        assert self._writer is not None
+        self._writer.close()
+        sync_and_rename(self._draft, self._target)
+        return self._target
+
+
+def _fitting(name: str, rows: pa.Table | Mapping[str, Any]) -> pa.Table:
+    """Rows cast to the schema of a table."""
     schema = TABLES[name]
     try:
         table = rows if isinstance(rows, pa.Table) else pa.table(dict(rows))
@@ -87,12 +127,7 @@ def write_table(folder: Path, name: str, rows: pa.Table | Mapping[str, Any]) -> 
     extra = set(rows.column_names if isinstance(rows, pa.Table) else rows) - set(schema.names)
     if extra:
         raise BundleError(f"table {name} has unknown columns: {', '.join(sorted(extra))}")
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name}.parquet"
-    draft = target.with_suffix(".partial")
-    pq.write_table(table, draft, compression="zstd", row_group_size=122_880)
-    sync_and_rename(draft, target)
-    return target
+    return table
 
 
 def sync_and_rename(draft: Path, target: Path) -> None:

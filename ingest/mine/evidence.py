@@ -1,5 +1,6 @@
 """Mining from first firing to written tables: count, choose, attribute, label."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from torch import Tensor
 
-from atlas.bundle import write_table
+from atlas.bundle import GrowingTable, write_table
 from atlas.errors import BundleError
 from atlas.lens.sae import Sae, head_shares
 from atlas.model import LanguageModel
@@ -21,7 +23,7 @@ from ingest.label.rules import Facts, normalise
 from ingest.label.tokens import TokenLabel, label_features
 from ingest.mine import heads, tables
 from ingest.mine.attribute import Places
-from ingest.mine.choose import KINDS, choose
+from ingest.mine.choose import KINDS, Chosen, choose
 from ingest.mine.fold import Fold
 from ingest.mine.neighbours import neighbours, pairs_to_count
 from ingest.mine.passes import Mining, Wanted, attributions, common_firings, joined, merged
@@ -35,7 +37,7 @@ from ingest.mine.units import (
     run,
     run_elsewhere,
 )
-from ingest.mine.weights import directions, logit_effects, nearest
+from ingest.mine.weights import Nearest, directions, logit_effects, nearest
 
 _STAGES = {"count": "mine", "attribute": "attribute"}
 LABELLED = KINDS[:3]
@@ -54,37 +56,55 @@ def write_evidence(
     """
     here = Here(mining, folder, reporter, engine)
     state = merged(mining, _pass(here, "count", None))
-    chosen = {layer: choose(state[layer], mining.job.mine) for layer in mining.saes}
-    written = directions(mining.exact(), mining.saes)
-    alive = {layer: one.firings > 0 for layer, one in state.items()}
-    near = nearest(written, alive, mining.job.mine.neighbours)
-    sketches = {layer: one.sketch for layer, one in state.items()}
-    d_sae = {layer: sae.d_sae for layer, sae in mining.saes.items()}
-    pairs = pairs_to_count(near, sketches, d_sae, mining.job.mine.neighbours)
-    places = {layer: Places(one.feature, one.ctx, one.pos) for layer, one in chosen.items()}
-    files = _pass(here, "attribute", Wanted(places, pairs))
+    plan = after_first_pass(mining, state)
+    chosen, pairs = plan.chosen, plan.wanted.pairs
+    files = _pass(here, "attribute", plan.wanted)
     reporter.stage("label and write", len(mining.saes), "SAEs")
     together = common_firings(files)
-    beside = neighbours(near, pairs, together, written, mining.job.mine.neighbours)
+    beside = neighbours(plan.near, pairs, together, plan.written, mining.job.mine.neighbours)
     texts = mining.model.vocabulary()
     words = np.array([normalise(text) for text in texts], dtype=object)
-    parts: dict[str, list[pa.Table]] = {}
+    growing: dict[str, GrowingTable] = {}
     for layer, sae in mining.saes.items():
-        found = attributions(files, layer, len(places[layer].ctx))
+        found = attributions(files, layer, len(chosen[layer].ctx))
         examples = tables.ranked(chosen[layer], found)
         some = _tables_of(mining, layer, sae, state[layer], examples, words)
         some["neighbour"] = tables.neighbour_table(mining.names[layer], beside[layer], mining.names)
         for name, table in some.items():
-            parts.setdefault(name, []).append(table)
+            growing.setdefault(name, GrowingTable(folder, name)).add(table)
         reporter.advance(1)
-    for name, several in parts.items():
-        write_table(folder, name, tables.joined(several))
+    for one in growing.values():
+        one.close()
     used = np.unique(np.concatenate([chosen[layer].ctx for layer in mining.saes]))
     write_table(folder, "context", _contexts(mining.corpus, used, run))
     write_table(folder, "vocab", _vocab(mining.model, texts))
     write_table(folder, "head", _heads(mining.model))
     means = {layer: joined(files, f"{layer}/heads") for layer in mining.saes}
     write_table(folder, "head_metric", heads.metric_table(mining.model.info.id, means, run))
+
+
+class Plan(NamedTuple):
+    """What follows from the first pass, and what the second one is to do."""
+
+    chosen: dict[int, Chosen]
+    """Layer to its examples."""
+    written: dict[int, Tensor]
+    """Layer to unit directions, `[feature, d_model]`."""
+    near: dict[int, Nearest]
+    wanted: Wanted
+
+
+def after_first_pass(mining: Mining, state: Mapping[int, Fold]) -> Plan:
+    """Choose examples, and pairs of features to count; `state` is the fold of every layer."""
+    count = mining.job.mine.neighbours
+    chosen = {layer: choose(one, mining.job.mine) for layer, one in state.items()}
+    written = directions(mining.exact(), mining.saes)
+    near = nearest(written, {layer: one.firings > 0 for layer, one in state.items()}, count)
+    sketches = {layer: one.sketch for layer, one in state.items()}
+    d_sae = {layer: sae.d_sae for layer, sae in mining.saes.items()}
+    pairs = pairs_to_count(near, sketches, d_sae, count)
+    places = {layer: Places(one.feature, one.ctx, one.pos) for layer, one in chosen.items()}
+    return Plan(chosen, written, near, Wanted(places, pairs))
 
 
 class Here(NamedTuple):

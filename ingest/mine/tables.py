@@ -1,6 +1,6 @@
 """From folds, attributions and weights to the bundle's tables of one SAE."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -217,8 +217,3 @@ def _cast(values: Any, kind: pa.DataType) -> pa.Array:
 
 def _or_null(values: NDArray[Any], known: NDArray[Any]) -> pa.Array:
     return pa.array(values, mask=~known)
-
-
-def joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """Tables of several SAEs as one."""
-    return pa.concat_tables(tables).unify_dictionaries()

@@ -124,45 +124,54 @@ def _saes(bench: Bench, model: Any, layers: range, d_sae: int, k: int) -> dict[i
 
 
 def mine(bench: Bench) -> Iterator[dict[str, Any]]:
-    """Tokens per second of the counting pass, with random TopK SAEs: one layer, then all."""
+    """Tokens per second of both mining passes, with random TopK SAEs: one layer, then all."""
     model, name = _loaded(bench)
     if model is None:
-        yield {"what": "counting pass", "skipped": name}
+        yield {"what": "mining", "skipped": name}
         return
-    from ingest.config import MinePart, PositionsPart
+    from ingest.mine import fold
     from ingest.mine.choose import limits_of
-    from ingest.mine.count import count_contexts
+    from ingest.mine.evidence import after_first_pass
+    from ingest.mine.passes import attributed, counted
+    from tests.benchmarks.mining import some_mining
 
     d_sae, k = bench.sizes.jobs[0].d_sae, bench.sizes.ks[0]
     width = min(128, bench.sizes.contexts[0])
     tokens = _tokens(bench, bench.sizes.mine_tokens // width, width, model.info.vocab_size).cpu()
-    length = torch.full((len(tokens),), width)
+    dtype = str(model.dtype).removeprefix("torch.")
     for layers in (range(1), range(model.info.n_layers)):
         saes = _saes(bench, model, layers, d_sae, k)
-        sinks = torch.full((len(saes),), torch.inf)
-        run = partial(
-            count_contexts,
-            model,
-            saes,
-            tokens,
-            length,
-            0,
-            PositionsPart(),
-            sinks,
-            limits_of(MinePart()),
-            64,
-        )
+        mining = some_mining(model, saes, tokens, dtype, batch=64)
+        shard, told = mining.corpus.mine, f"{name}, {len(saes)} x {d_sae}, k {k}"
         if len(saes) == 1:
-            run()  # compiles and allocates
-        begun = time.perf_counter()
-        found = run()
-        bench.wait()
-        seconds = time.perf_counter() - begun
+            counted(mining, shard, 0, lambda _: None)  # compiles and allocates
+        arrays, seconds = _timed(bench, partial(counted, mining, shard, 0, lambda _: None))
+        found = {layer: fold.from_arrays(arrays, f"{layer}/") for layer in saes}
         yield {
-            "what": f"counting pass, {name}, {len(saes)} x {d_sae}, k {k}",
+            "what": f"counting pass, {told}",
             "tok/s": round(tokens.numel() / seconds),
             "firings": int(sum(one.firings.sum() for one in found.values())),
         }
+        one, limits = found[0], limits_of(mining.job.mine)
+        device = saes[0].w_enc.device
+        _, seconds = _timed(bench, partial(fold.merge, one, one, limits, device))
+        yield {"what": f"merging two parts of one layer, {told}", "ms": round(seconds * 1e3, 1)}
+        wanted = after_first_pass(mining, found).wanted
+        _, seconds = _timed(bench, partial(attributed, mining, wanted, shard, 0, lambda _: None))
+        yield {
+            "what": f"attributing pass, {told}",
+            "tok/s": round(tokens.numel() / seconds),
+            "examples": sum(len(places.ctx) for places in wanted.places.values()),
+            "pairs": len(wanted.pairs.one),
+        }
+
+
+def _timed(bench: Bench, call: Callable[[], Any]) -> tuple[Any, float]:
+    bench.wait()
+    begun = time.perf_counter()
+    found = call()
+    bench.wait()
+    return found, time.perf_counter() - begun
 
 
 def prompt(bench: Bench) -> Iterator[dict[str, Any]]:

@@ -85,40 +85,20 @@ def prepare(folder: Path, contexts: int, d_sae: int) -> None:
 def ours(folder: Path, dtype: str) -> None:
     """Mine the whole SAE and write its tables."""
     import tempfile
-    from functools import cache
-
-    import numpy as np
 
     from atlas.lens.sae import Sae
     from atlas.model import load
     from atlas.progress import Reporter
-    from ingest.config import EnginePart, make_job
-    from ingest.corpus import Contexts, Corpus
+    from ingest.config import EnginePart
     from ingest.engine import open_engine
     from ingest.mine.evidence import write_evidence
-    from ingest.mine.passes import Mining
-    from ingest.mine.units import exact
 
     found = _tensors(folder)
-    d_sae = len(found["w"])
+    d_sae, tokens = len(found["w"]), found["tokens"].int()
     model = load("smollm2-135m", device="cpu", dtype=dtype)
-    tokens = found["tokens"].int().numpy()
-    zeros = np.zeros(len(tokens), np.int32)
-    contexts = Contexts(tokens, np.full(len(tokens), LENGTH, np.int32), zeros, zeros)
-    corpus = Corpus(contexts, contexts, contexts, ["text"], ["builtin"], "")
     zero = torch.zeros(d_sae)
     sae = Sae(found["w"], zero, found["w"], torch.zeros(model.d_in), found["threshold"])
-    job = make_job(
-        {
-            "model": {"device": "cpu", "dtype": dtype},
-            "sae": {"layers": (LAYER,), "d_sae": d_sae},
-            "mine": {"tokens": tokens.size},
-        }
-    )
-    mining = Mining(
-        job, model, cache(lambda: exact(job, model)), {LAYER: sae}, torch.tensor([torch.inf]),
-        corpus, {LAYER: f"smollm2-135m/{LAYER}-random"}, "",
-    )  # fmt: skip
+    mining = some_mining(model, {LAYER: sae}, tokens, dtype)
     with tempfile.TemporaryDirectory() as out, open_engine(EnginePart()) as engine:
         place = Path(out)
         (place / "work").mkdir()
@@ -133,12 +113,48 @@ def ours(folder: Path, dtype: str) -> None:
         seconds, cpu = time.monotonic() - begun, time.process_time() - busy
     print(_machine("feature-atlas", ("torch", "transformer-lens")))
     print(
-        f"{d_sae:,} features on {tokens.size:,} tokens, counted in {dtype}: {cpu:.1f} s of CPU "
+        f"{d_sae:,} features on {tokens.numel():,} tokens, counted in {dtype}: {cpu:.1f} s of CPU "
         f"({seconds:.1f} s), {d_sae / cpu:.1f} features per CPU second"
     )
     ends = [at for _, at in stages[1:]] + [busy + cpu]
     print(
         ", ".join(f"{name} {end - at:.1f} s" for (name, at), end in zip(stages, ends, strict=True))
+    )
+
+
+def some_mining(
+    model: Any, saes: dict[int, Any], tokens: torch.Tensor, dtype: str, batch: int = 16
+) -> Any:
+    """SAEs by layer that are to be mined on whole contexts, `[context, pos]`."""
+    from functools import cache
+
+    import numpy as np
+
+    from ingest.config import make_job
+    from ingest.corpus import Contexts, Corpus
+    from ingest.mine.passes import Mining
+    from ingest.mine.units import exact
+
+    count, width = tokens.shape
+    zeros = np.zeros(count, np.int32)
+    contexts = Contexts(tokens.int().numpy(), np.full(count, width, np.int32), zeros, zeros)
+    job = make_job(
+        {
+            "model": {"device": model.device, "dtype": dtype, "batch_contexts": batch},
+            "corpus": {"context_length": width},
+            "sae": {"layers": tuple(saes), "d_sae": next(iter(saes.values())).d_sae},
+            "mine": {"tokens": tokens.numel()},
+        }
+    )
+    return Mining(
+        job,
+        model,
+        cache(lambda: exact(job, model)),
+        saes,
+        torch.full((len(saes),), torch.inf),
+        Corpus(contexts, contexts, contexts, ["text"], ["builtin"], ""),
+        {layer: f"{model.info.id}/{layer}-random" for layer in saes},
+        "",
     )
 
 
