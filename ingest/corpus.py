@@ -58,6 +58,7 @@ def build(
     part: CorpusPart,
     bos: int | None,
     wanted: tuple[int, int, int],
+    report: Callable[[int], None] = lambda _: None,
 ) -> Corpus:
     """Cut documents into contexts until evaluation, mining and training have their tokens.
 
@@ -69,6 +70,7 @@ def build(
         part: length, packing and leftovers.
         bos: token that starts every context, or None for none.
         wanted: tokens for evaluation, mining and training; training may get fewer.
+        report: told the tokens of every document.
 
     Raises:
         CorpusError: the documents do not fill evaluation and mining, or leave nothing to train on.
@@ -80,9 +82,11 @@ def build(
     split = 0
     for document, tokens in _tokenised(documents, tokenise):
         names.append((document.id, document.source))
-        for window in cutter.cut(len(names) - 1, tokens):
-            splits[split].append(_row(window))
-            filled[split] += len(window.tokens)
+        rows = [_row(window) for window in cutter.cut(len(names) - 1, tokens)]
+        count = sum(len(row.tokens) for row in rows)
+        splits[split] += rows
+        filled[split] += count
+        report(count)
         if filled[split] >= wanted[split]:
             cutter.forget()
             split += 1

@@ -124,15 +124,32 @@ def _load(job: Job) -> LanguageModel:
 
 def _corpus(job: Job, work: Work, model: LanguageModel) -> Corpus:
     path = work.scratch / "corpus.npz"
-    work.reporter.stage("tokenise", 1, "corpus")
-    if not path.is_file():
-        corpora.save(path, build_corpus(job, model))
-    work.reporter.advance(1)
+    total = sum(_tokens_wanted(job))
+    work.reporter.stage("tokenise", total, "tokens")
+    if path.is_file():
+        work.reporter.advance(total)
+    else:
+        corpora.save(path, build_corpus(job, model, work.reporter.advance))
     return corpora.load(path)
 
 
-def build_corpus(job: Job, model: LanguageModel) -> Corpus:
+def _tokens_wanted(job: Job) -> tuple[int, int, int]:
+    """For evaluation, mining and training."""
+    # A tenth more: start tokens and sinks are not trained on, last batches not filled.
+    trained = 1 if job.sae.source else job.train.tokens
+    unique = math.ceil(1.1 * trained / job.train.repeats)
+    return job.evaluate.tokens, job.mine.tokens, unique
+
+
+def build_corpus(
+    job: Job, model: LanguageModel, report: Callable[[int], None] = lambda _: None
+) -> Corpus:
     """The job's contexts, always the same for the same text.
+
+    Args:
+        job: all settings.
+        model: for its tokens.
+        report: told the tokens of every document.
 
     Raises:
         CorpusError: there is too little text, or the model has no start token.
@@ -140,12 +157,8 @@ def build_corpus(job: Job, model: LanguageModel) -> Corpus:
     bos = model.info.bos_token if job.corpus.bos == "model" else None
     if job.corpus.bos == "model" and bos is None:
         raise CorpusError(f"model {model.info.id} has no start token", "set corpus.bos = 'none'")
-    # A tenth more: start tokens and sinks are not trained on, last batches not filled.
-    trained = 1 if job.sae.source else job.train.tokens
-    unique = math.ceil(1.1 * trained / job.train.repeats)
-    wanted = (job.evaluate.tokens, job.mine.tokens, unique)
-    documents = corpora.read(job.corpus)
-    return corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted)
+    documents, wanted = corpora.read(job.corpus), _tokens_wanted(job)
+    return corpora.build(documents, model.tokenise_many, job.corpus, bos, wanted, report)
 
 
 def _import(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitted:

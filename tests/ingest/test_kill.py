@@ -46,7 +46,14 @@ def kill_in(stage, job, store, after):
 def test_a_job_killed_again_and_again_ends_with_the_bundle_of_one_never_stopped(tmp_path):
     job = a_job(tmp_path)
     whole = run_job(job, tmp_path / "whole")
-    for stage, after in (("train", 0.15), ("mine", 0.05), ("attribute", 0.02)):
+    for stage, after in (
+        ("tokenise", 0.01),
+        ("train", 0.15),
+        ("evaluate", 0.01),
+        ("mine", 0.05),
+        ("attribute", 0.02),
+        ("label and write", 0.01),
+    ):
         kill_in(stage, job, tmp_path / "killed", after)
     with start(job, tmp_path / "killed") as last:
         last.stdout.read()
