@@ -166,7 +166,10 @@ def _mining(job: Job, shape: Shape, model: Part, saes: Part) -> list[Phase]:
     examples = mine.top + mine.bands * mine.per_band + mine.random + mine.near_misses
     examples = features * (examples + DECILES * mine.per_decile)
     row = job.corpus.context_length * FLOAT + shape.n_heads * FLOAT + mine.sources * 8 + 64
-    tables = Part("examples of one layer", 3 * examples * row, "mine.top or mine.bands")
+    # A layer's examples while they become a table, and all layers' while a unit finds its share.
+    units = max(1, mine.tokens // (mine.shard_contexts * job.corpus.context_length))
+    at_once = max(3 * examples * row, 2 * layers * examples * row // units)
+    tables = Part("examples", at_once, "mine.top or mine.bands")
     # Candidates and nearest ones, twice over, and a word of bits per feature and 64 places.
     pairs = layers * layers * features * mine.neighbours * 3
     counted = 16 * pairs + layers * features * tokens // 8

@@ -63,7 +63,7 @@ def count_contexts(
             rows, features = acts.nonzero(as_tuple=True)
             hits = _rows(features, acts[rows, features], places[rows])
             dfa = _dfa_per_head(sae, inputs, rows, features, model.info.n_heads)
-            tallies[layer].add(hits, dfa, _near_misses(sae, pre, acts, places), len(places))
+            tallies[layer].add(hits, dfa, _near_misses(sae, pre, places), len(places))
         report(group.numel())
     return {layer: one.folded() for layer, one in tallies.items()}
 
@@ -72,7 +72,7 @@ def _rows(features: Tensor, values: Tensor, places: Tensor) -> Rows:
     return Rows(features.int(), values, *places.int().unbind(1))
 
 
-def _near_misses(sae: Sae, pre: Tensor, acts: Tensor, places: Tensor) -> Rows:
+def _near_misses(sae: Sae, pre: Tensor, places: Tensor) -> Rows:
     """Of each context and feature the highest pre-activation within `NEAR` of firing.
 
     What firing takes is the feature's threshold, or the smallest of the token's top k. A feature
@@ -81,13 +81,12 @@ def _near_misses(sae: Sae, pre: Tensor, acts: Tensor, places: Tensor) -> Rows:
     Args:
         sae: the SAE.
         pre: `[token, feature]`.
-        acts: `[token, feature]`.
         places: `[token, (context, position)]`, by context.
     """
     cut = pre.topk(sae.k, dim=1).values[:, -1:] if sae.k else sae.threshold
     cut = cut.clamp(min=0)
     low, high = torch.where(cut > 0, cut * NEAR[0], -torch.inf), cut * NEAR[1]
-    near = pre.masked_fill((pre <= low) | (pre > high) | (acts > 0), -torch.inf)
+    near = pre.masked_fill((pre <= low) | (pre > high), -torch.inf)  # what fires lies above
     _, counts = places[:, 0].unique_consecutive(return_counts=True)
     starts = counts.cumsum(0) - counts
     best = [part.max(dim=0) for part in near.split(counts.tolist())]

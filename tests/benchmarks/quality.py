@@ -3,8 +3,9 @@
     python -m tests.benchmarks.activations z.safetensors --text text.parquet --tokens 300000
     python -m tests.benchmarks.quality z.safetensors --saelens /path/to/its/python --layer 11
 
-Four SAEs: each side with its own defaults, and each with one learning rate and our warm-up and
-decay. SAELens' come back through the import of its format. All thresholds are then scaled so that k
+Four SAEs: each side with its own defaults, and each with a given learning rate and our warm-up and
+decay. One rate does not mean the same to both: here decoder rows have norm 1, there 0.1 to begin with.
+ SAELens' come back through the import of its format. All thresholds are then scaled so that k
 features fire per token of the training text, since neither side's export hits k exactly and more
 firings rebuild more. Measured on held-out text, in the same forward passes: L0, FVU, features that
 never fire there, CE loss; costs and differences of costs with 95 % intervals over contexts.
@@ -49,7 +50,8 @@ def main() -> None:
     ask.add_argument("--batch", type=int, default=1024)
     ask.add_argument("--d-sae", type=int, default=2304)
     ask.add_argument("--k", type=int, default=16)
-    ask.add_argument("--lr", type=float, default=1e-3, help="of the two with one learning rate")
+    ask.add_argument("--lr", type=float, default=1e-3, help="of the third and fourth")
+    ask.add_argument("--lr-peer", type=float, help="of the fourth, where it is another")
     ask.add_argument("--threads", type=int, default=2)
     ask.add_argument("--keep", type=Path, required=True, help="a folder for the trained SAEs")
     asked = ask.parse_args()
@@ -74,13 +76,13 @@ def main() -> None:
 
 def _trained(found: Activations, asked: argparse.Namespace) -> dict[str, Sae]:
     """The four SAEs by name; kept ones are not trained again."""
-    same = TrainPart(lr=asked.lr)
+    same, other = TrainPart(lr=asked.lr), TrainPart(lr=asked.lr_peer or asked.lr)
     default = learning_rate(TrainPart(warmup=0.0, decay=0.0), asked.d_sae, 0, 1)
     recipes = {
         f"ours, its defaults (lr {default:.1e})": (ours, TrainPart()),
         f"SAELens, its defaults (lr {PEER_LR:.1e})": (theirs, PEER),
         f"ours, lr {asked.lr:.1e}": (ours, same),
-        f"SAELens, lr {asked.lr:.1e}": (theirs, same),
+        f"SAELens, lr {other.lr:.1e}": (theirs, other),
     }
     saes = {}
     for name, (side, part) in recipes.items():

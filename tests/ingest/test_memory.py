@@ -56,6 +56,15 @@ def test_firings_are_tallied_where_the_model_runs():
     assert found == 256 * (2 * (2 * kept + counts) + 8 * kept)
 
 
+def test_examples_count_by_layer_or_by_unit_whichever_is_more():
+    examples = 256 * (20 + 5 * 3 + 10 + 5 + 10)
+    row = 32 * 4 + 4 * 4 + 12 * 8 + 64
+    assert parts("mining", "cpu")["examples"] == 3 * examples * row
+    few = JOB.model_copy(update={"mine": JOB.mine.model_copy(update={"tokens": 1000})})
+    found = {part.what: part.size for phase in phases(few, CUDA) for part in phase.parts}
+    assert found["examples"] == 2 * 2 * examples * row
+
+
 def test_a_job_that_fits_is_told_its_largest_need():
     needs = check_room(JOB, CUDA, lambda _: 10**12)
     assert needs == max(phase.size for phase in phases(JOB, CUDA))
