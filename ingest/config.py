@@ -23,6 +23,8 @@ PRESETS = Path(__file__).parent / "jobs"
 
 MOST_FEATURES = 2**20
 """Features that an SAE may have: mining packs a feature's number into 20 bits."""
+PASS_TOKENS = {"cpu": 2048, "cuda": 8192}
+"""Tokens of a forward pass. Fewer leave a GPU waiting for its host, more only take memory."""
 Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -43,8 +45,9 @@ class ModelPart(_Part):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the forward pass while training and counting; kept examples are always
     attributed in float32."""
-    batch_contexts: Count = 16
-    """Contexts per forward pass."""
+    batch_contexts: Count | None = None
+    """Contexts per forward pass; by default as many as have 2,048 tokens on a CPU, 8,192 on a
+    GPU."""
 
 
 class CorpusPart(_Part):
@@ -294,6 +297,22 @@ class Job(_Part):
     evaluate: EvaluatePart = EvaluatePart()
     mine: MinePart = MinePart()
     engine: EnginePart = EnginePart()
+
+    @property
+    def batch_contexts(self) -> int:
+        """Contexts per forward pass."""
+        return self.model.batch_contexts or self._of_default_size("cpu")
+
+    def on(self, device: str) -> "Job":
+        """The same job with what depends on the device settled, for all who work on it."""
+        size = self.model.batch_contexts or self._of_default_size(device)
+        return self.model_copy(
+            update={"model": self.model.model_copy(update={"batch_contexts": size})}
+        )
+
+    def _of_default_size(self, device: str) -> int:
+        tokens = PASS_TOKENS["cpu" if device == "cpu" else "cuda"]
+        return max(1, tokens // self.corpus.context_length)
 
     @model_validator(mode="after")
     def _check(self) -> "Job":

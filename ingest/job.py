@@ -69,6 +69,7 @@ def run_job(
 def _stages(job: Job, room: Room, work: Work, seconds: Callable[[], float]) -> Bundle:
     work.reporter.stage("load model", 1, "model")
     model = _load(job)
+    job = job.on(model.device)
     needs = check_room(job, shape_of(model), room)
     work.reporter.advance(1, needs=needs)
     corpus = _corpus(job, work, model)
@@ -165,7 +166,7 @@ def _import(job: Job, work: Work, model: LanguageModel, corpus: Corpus) -> Fitte
     layers, text = job.sae.layers, corpus.evaluate
     work.reporter.stage("import", len(layers), "SAEs")
     found = read_saes(job.sae, model)
-    limits = measure_limits(model, text, layers, job.positions, job.model.batch_contexts)
+    limits = measure_limits(model, text, layers, job.positions, job.batch_contexts)
     work.reporter.advance(len(layers))
     return Fitted(found, limits, 0)
 
@@ -182,7 +183,7 @@ def _evaluate(
             corpus.evaluate,
             job.positions,
             fitted.limits,
-            job.model.batch_contexts,
+            job.batch_contexts,
             work.reporter.advance,
         )
         columns = {layer: one.to_columns() for layer, one in found.alone.items()}

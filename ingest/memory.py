@@ -135,7 +135,7 @@ def _step(job: Job, shape: Shape) -> int:
 
 
 def _evaluation(job: Job, shape: Shape, model: Part, saes: Part) -> Phase:
-    tokens = job.model.batch_contexts * job.corpus.context_length
+    tokens = job.batch_contexts * job.corpus.context_length
     # Logits, a float32 copy without the last position, and its log-probabilities.
     logits = tokens * shape.vocab * (shape.width + 2 * FLOAT)
     acts = 3 * tokens * job.sae.d_sae * FLOAT
@@ -148,7 +148,7 @@ def _evaluation(job: Job, shape: Shape, model: Part, saes: Part) -> Phase:
 
 def _mining(job: Job, shape: Shape, model: Part, saes: Part) -> list[Phase]:
     layers, features, mine = len(job.sae.layers), job.sae.d_sae, job.mine
-    tokens = job.model.batch_contexts * job.corpus.context_length
+    tokens = job.batch_contexts * job.corpus.context_length
     exact = Part("the model in float32", shape.parameters * FLOAT if shape.width != FLOAT else 0)
     pattern = shape.n_heads * tokens * job.corpus.context_length * FLOAT
     batch = tokens * (6 * features + layers * 4 * shape.d_in) * FLOAT + layers * 3 * pattern

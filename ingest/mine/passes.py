@@ -66,7 +66,7 @@ def counted(mining: Mining, shard: Contexts, first: int, report: Callable[[int],
         mining.job.positions,
         mining.sinks,
         limits_of(mining.job.mine),
-        mining.job.model.batch_contexts,
+        mining.job.batch_contexts,
         report,
     )
     parts = (folds.to_arrays(one, f"{layer}/") for layer, one in found.items())
@@ -98,7 +98,7 @@ def attributed(
     tokens = torch.from_numpy(shard.tokens).long()
     length = torch.from_numpy(shard.length).long()
     valid = valid_positions(length, tokens.shape[1], job.positions.skip_first)
-    step = job.model.batch_contexts
+    step = job.batch_contexts
     found: dict[str, list[NDArray[Any]]] = {}
     layers = mining.saes.values()
     device = next(iter(layers)).w_enc.device

@@ -63,7 +63,7 @@ def plan(mining: Mining, stage: Stage, scratch: Path, wanted: str = "") -> list[
         scratch: where units leave their files.
         wanted: for the second pass the hash of what is wanted.
     """
-    step = mining.job.model.batch_contexts
+    step = mining.job.batch_contexts
     # Whole batches, so that what a context is computed with does not depend on the shards.
     size = max(1, mining.job.mine.shard_contexts // step) * step
     total = len(mining.corpus.mine.tokens)
@@ -83,7 +83,7 @@ def _key(mining: Mining, stage: Stage, shard: Contexts, wanted: str) -> str:
         mining.model.info.weights_sha256,
         mining.weights,
         job.model.dtype,
-        job.model.batch_contexts,
+        job.batch_contexts,
         job.positions.model_dump(),
         job.mine.model_dump(exclude={"shard_contexts", "tokens"}),
         mining.sinks.tolist(),

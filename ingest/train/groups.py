@@ -103,7 +103,7 @@ def stream_of(job: Job, model: LanguageModel, contexts: Contexts, group: Group) 
         CorpusError: there are fewer than two batches of text.
     """
     buffers = buffers_of(job, contexts)
-    layers, size = job.sae.layers, job.model.batch_contexts
+    layers, size = job.sae.layers, job.batch_contexts
     return Stream(model, contexts, layers, job.positions, buffers, size, group.layers)
 
 

@@ -94,7 +94,7 @@ def evaluation_values(whole: Whole, rows: list[SaeRow]) -> Iterator[Value]:
         whole.corpus.evaluate,
         whole.job.positions,
         whole.sinks,
-        whole.job.model.batch_contexts,
+        whole.job.batch_contexts,
     )
     for row in rows:
         stored = row.evaluation
@@ -160,7 +160,7 @@ def _folds(whole: Whole, few: dict[int, Sae]) -> dict[int, Fold]:
         whole.job.positions,
         whole.sinks,
         limits_of(whole.job.mine),
-        whole.job.model.batch_contexts,
+        whole.job.batch_contexts,
     )
     return {layer: folds[layer] for layer in few}
 

@@ -4,7 +4,7 @@
     python -m tests.benchmarks.quality z.safetensors --saelens /path/to/its/python --layer 11
 
 Four SAEs: each side with its own defaults, and each with a given learning rate and our warm-up and
-decay. One rate does not mean the same to both: here decoder rows have norm 1, there 0.1 to begin with.
+decay. One rate does not mean the same to both: decoder rows have norm 1 here, there 0.1 at first.
  SAELens' come back through the import of its format. All thresholds are then scaled so that k
 features fire per token of the training text, since neither side's export hits k exactly and more
 firings rebuild more. Measured on held-out text, in the same forward passes: L0, FVU, features that

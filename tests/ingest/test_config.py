@@ -19,6 +19,15 @@ def test_changes_win_over_the_file(tmp_path):
     assert (job.sae.k, job.corpus.name, job.sae.layers) == (8, "my text.txt", (2, 3))
 
 
+def test_a_forward_pass_is_larger_on_a_gpu_unless_its_size_is_set():
+    job = make_job({"sae": {"layers": (1,)}, "corpus": {"context_length": 512}})
+    assert (job.batch_contexts, job.on("cpu").batch_contexts) == (4, 4)
+    assert job.on("cuda:1").batch_contexts == 16
+    assert make_job({"sae": {"layers": (1,)}}).on("cuda").batch_contexts == 64
+    fixed = make_job({"sae": {"layers": (1,)}, "model": {"batch_contexts": 3}})
+    assert fixed.on("cuda").batch_contexts == 3
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
