@@ -255,7 +255,7 @@ class _Firings:
         rarer, common = torch.where(is_rarer, one, other), torch.where(is_rarer, other, one)
         size = self.each[rarer]
         ends = size.cumsum(0)
-        total = int(ends[-1])
+        total = int(size.sum())
         pair = torch.repeat_interleave(size, output_size=total)
         at = (self._starts[rarer] - ends + size).index_select(0, pair)
         at += torch.arange(total, device=pair.device)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from atlas import model as models
 from atlas.lens import sae as saes_on_disk
-from atlas.lens.sae import Sae, pre_activations
+from atlas.lens.sae import Sae
 from atlas.model import LanguageModel
 from atlas.types import Interval
 from ingest.config import PositionsPart, TrainPart
@@ -30,14 +30,12 @@ from ingest.train.evaluate import _constant, _counted, _put, _rebuilt, interval,
 from ingest.train.schedule import learning_rate
 from ingest.train.stream import harvest, valid_positions, without_sinks
 from tests.benchmarks.activations import LENGTH, MODEL, Activations, read
-from tests.benchmarks.sweep import measure
+from tests.benchmarks.sweep import CALIBRATE, at_l0, measure
 from tests.benchmarks.train import _machine, ours, theirs
 
 PEER_LR = 3e-4
 PEER = TrainPart(lr=PEER_LR, warmup=0.0, decay=0.0)
 """SAELens' default: constant from the first step to the last."""
-CALIBRATE = 8192
-"""Activations of the training text on which thresholds are set."""
 
 
 def main() -> None:
@@ -94,13 +92,6 @@ def _trained(found: Activations, asked: argparse.Namespace) -> dict[str, Sae]:
             saes_on_disk.save(path, {"sae": done.saes[asked.layer]})
         saes[name] = saes_on_disk.load(path, "sae")
     return saes
-
-
-def at_l0(sae: Sae, z: Tensor, k: int) -> Sae:
-    """The same SAE with thresholds scaled so that k features fire per token of `[token, d_in]`."""
-    share = pre_activations(sae, z) / sae.threshold
-    scale = share.flatten().topk(k * len(z), sorted=False).values.min()
-    return sae._replace(threshold=sae.threshold * scale)
 
 
 class Costs(NamedTuple):

@@ -1,15 +1,17 @@
-"""Batch, learning rate and k swept on real activations; held-out FVU, L0 and dead share of each.
+"""Batch, learning rate, k and its annealing on real activations: held-out FVU, L0, dead share.
 
     python -m tests.benchmarks.activations z.safetensors --text text.parquet
     python -m tests.benchmarks.sweep z.safetensors --tokens 200000 --d-sae 2304
 
-Every run sees the same tokens; rows are means over layers. The default rate of the settings is
-printed beside each width, to be compared with the best one.
+Every run sees the same tokens; rows are means over layers. Thresholds are scaled so that k features
+fire per token of the training text, or more firings would look like a better SAE; dead are features
+that never fire on the held-out text. The default rate of the settings is printed first.
 """
 
 import argparse
 import itertools
 import math
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,12 +19,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from atlas.lens.sae import Sae, decode, encode
+from atlas.lens.sae import Sae, decode, encode, pre_activations
 from ingest.config import SaePart, TrainPart
 from ingest.train.loop import train
 from ingest.train.schedule import learning_rate
 from tests.benchmarks.activations import Activations, FromMemory, read
+
+CALIBRATE = 8192
+"""Activations of the training text on which thresholds are set."""
 
 
 class Row(NamedTuple):
@@ -31,6 +37,7 @@ class Row(NamedTuple):
     k: int
     batch: int
     lr: float
+    anneal: float
     fvu: float
     l0: float
     dead: float
@@ -46,35 +53,42 @@ def main() -> None:
     ask.add_argument("--k", type=int, nargs="+", default=[16, 32])
     ask.add_argument("--batch", type=int, nargs="+", default=[512, 1024, 2048, 4096])
     ask.add_argument("--lr", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3])
+    ask.add_argument("--anneal", type=float, nargs="+", default=[TrainPart().anneal])
+    ask.add_argument("--layers", type=int, nargs="+", help="by default all that the file has")
     ask.add_argument("--threads", type=int, default=2)
     ask.add_argument("--objective", default="batchtopk")
     asked = ask.parse_args()
     torch.set_num_threads(asked.threads)
     found = read(asked.z)
+    found = found.of(tuple(asked.layers)) if asked.layers else found
     default = learning_rate(TrainPart(warmup=0.0, decay=0.0), asked.d_sae, 0, 1)
     sizes = f"d_sae {asked.d_sae}, {asked.tokens:,} tokens"
     print(f"{asked.objective}, {sizes}; default lr {default:.1e}")
-    print("   k  batch       lr    FVU     L0   dead  tokens/s", flush=True)
+    print(f"layers {found.layers}, {os.cpu_count()} cores, torch {torch.__version__}")
+    print("   k  batch       lr  anneal     FVU     L0   dead  tokens/s", flush=True)
     for k in asked.k:
         rows = []
-        for batch, lr in itertools.product(asked.batch, asked.lr):
-            rows.append(_run(found, asked, k, batch, lr))
+        for batch, lr, anneal in itertools.product(asked.batch, asked.lr, asked.anneal):
+            rows.append(_run(found, asked, k, batch, lr, anneal))
             print(_line(rows[-1]), flush=True)
         print(f"{_line(min(rows, key=lambda row: row.fvu))}  least FVU at k {k}", flush=True)
 
 
 def _line(row: Row) -> str:
     return (
-        f"{row.k:4}  {row.batch:5}  {row.lr:.1e}  {row.fvu:.3f}  {row.l0:5.1f}  "
+        f"{row.k:4}  {row.batch:5}  {row.lr:.1e}  {row.anneal:6.2f}  {row.fvu:.4f}  {row.l0:5.1f}  "
         f"{row.dead:5.1%}  {row.rate:8,.0f}"
     )
 
 
-def _run(found: Activations, asked: argparse.Namespace, k: int, batch: int, lr: float) -> Row:
+def _run(
+    found: Activations, asked: argparse.Namespace, k: int, batch: int, lr: float, anneal: float
+) -> Row:
     part = TrainPart(
         tokens=asked.tokens,
         batch=batch,
         lr=lr,
+        anneal=anneal,
         dead_tokens=asked.tokens // 4,
         checkpoint_seconds=1e9,
     )
@@ -84,9 +98,18 @@ def _run(found: Activations, asked: argparse.Namespace, k: int, batch: int, lr: 
         stream = FromMemory(found, batch)
         trained = train(stream, sae, part, Path(folder) / "t", encode_dtype=torch.bfloat16)
     rate = trained.tokens / (time.monotonic() - begun)
-    measured = [measure(one, found.test[:, n].float()) for n, one in enumerate(trained.saes)]
-    fvu, l0, _ = (_mean(column) for column in zip(*measured, strict=True))
-    return Row(k, batch, lr, fvu, l0, _mean(trained.dead_share), rate)
+    equal = [
+        at_l0(one, found.train[:CALIBRATE, n].float(), k) for n, one in enumerate(trained.saes)
+    ]
+    measured = [measure(one, found.test[:, n].float()) for n, one in enumerate(equal)]
+    return Row(k, batch, lr, anneal, *map(_mean, zip(*measured, strict=True)), rate)
+
+
+def at_l0(sae: Sae, z: Tensor, k: int) -> Sae:
+    """The same SAE with thresholds scaled so that k features fire per token of `[token, d_in]`."""
+    share = pre_activations(sae, z) / sae.threshold
+    scale = share.flatten().topk(k * len(z), sorted=False).values.min()
+    return sae._replace(threshold=sae.threshold * scale)
 
 
 def measure(sae: Sae, z: torch.Tensor) -> tuple[float, float, float]:

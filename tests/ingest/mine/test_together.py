@@ -71,6 +71,14 @@ def test_counts_are_those_of_a_dense_product_however_the_places_are_split():
     assert (parts.each == whole.each).all()
 
 
+def test_places_where_nothing_fires_and_pairs_that_are_none_count_nothing():
+    none = np.zeros(0, np.int64)
+    fires = [torch.zeros(5, 3, dtype=torch.bool)]
+    assert common([fires], Pairs.of(none, none, 3)).both.tolist() == []
+    assert common([fires], Pairs.of(none, none + 1, 3)).each.tolist() == [0, 0, 0]
+    assert common([fires], Pairs.of(np.array([0]), np.array([2]), 3)).both.tolist() == [0]
+
+
 def test_the_candidates_hold_nearly_every_pair_that_fires_together():
     fires = some_firings()
     together = torch.cat(fires, 1).float()
