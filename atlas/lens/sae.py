@@ -65,6 +65,14 @@ def above(pre: Tensor, threshold: Tensor) -> Tensor:
     return pre * (pre > threshold.clamp(min=0))
 
 
+def fires(sae: Sae, pre: Tensor) -> Tensor:
+    """Which features fire, `[n, d_sae]` bool, from pre-activations; `fire` > 0, in fewer passes."""
+    if not sae.k:
+        return pre > sae.threshold.clamp(min=0)
+    kept = pre.topk(sae.k, dim=-1)
+    return torch.zeros_like(pre, dtype=torch.bool).scatter(-1, kept.indices, kept.values > 0)
+
+
 def encode(sae: Sae, z_cat: Tensor) -> Tensor:
     """Activations `[n, d_sae]` of `[n, d_in]` inputs."""
     return fire(sae, pre_activations(sae, z_cat))

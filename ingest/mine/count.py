@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from atlas.lens.sae import Sae, fire, pre_activations
+from atlas.lens.sae import Sae, fires, pre_activations
 from atlas.model import LanguageModel
 from ingest.config import PositionsPart
 from ingest.mine.fold import Fold, Limits
@@ -50,6 +50,7 @@ def count_contexts(
         layer: Tally(sae.d_sae, model.info.n_heads, limits, sae.w_enc.device)
         for layer, sae in saes.items()
     }
+    slices = {layer: _by_head(sae, model.info.n_heads) for layer, sae in saes.items()}
     for at in range(0, len(tokens), batch_contexts):
         group, size = tokens[at : at + batch_contexts], length[at : at + batch_contexts]
         z = harvest(model, group, tuple(saes), batch_contexts)
@@ -59,10 +60,9 @@ def count_contexts(
         for index, (layer, sae) in enumerate(saes.items()):
             inputs = z[:, :, index][mask].float()
             pre = pre_activations(sae, inputs)
-            acts = fire(sae, pre)
-            rows, features = acts.nonzero(as_tuple=True)
-            hits = _rows(features, acts[rows, features], places[rows])
-            dfa = _dfa_per_head(sae, inputs, rows, features, model.info.n_heads)
+            rows, features = fires(sae, pre).nonzero(as_tuple=True)
+            hits = _rows(features, pre[rows, features], places[rows])
+            dfa = _dfa_per_head(slices[layer], inputs, rows, features)
             tallies[layer].add(hits, dfa, _near_misses(sae, pre, places), len(places))
         report(group.numel())
     return {layer: one.folded() for layer, one in tallies.items()}
@@ -75,6 +75,8 @@ def _rows(features: Tensor, values: Tensor, places: Tensor) -> Rows:
 def _near_misses(sae: Sae, pre: Tensor, places: Tensor) -> Rows:
     """Of each context and feature the highest pre-activation within `NEAR` of firing.
 
+    Writes over `pre`: a copy of it would take as long as all else here.
+
     What firing takes is the feature's threshold, or the smallest of the token's top k. A feature
     that fires above 0 has no such parts: for it every pre-activation below 0 counts.
 
@@ -86,7 +88,7 @@ def _near_misses(sae: Sae, pre: Tensor, places: Tensor) -> Rows:
     cut = pre.topk(sae.k, dim=1).values[:, -1:] if sae.k else sae.threshold
     cut = cut.clamp(min=0)
     low, high = torch.where(cut > 0, cut * NEAR[0], -torch.inf), cut * NEAR[1]
-    near = pre.masked_fill((pre <= low) | (pre > high), -torch.inf)  # what fires lies above
+    near = pre.masked_fill_((pre <= low) | (pre > high), -torch.inf)  # what fires lies above
     _, counts = places[:, 0].unique_consecutive(return_counts=True)
     starts = counts.cumsum(0) - counts
     best = [part.max(dim=0) for part in near.split(counts.tolist())]
@@ -98,13 +100,17 @@ def _near_misses(sae: Sae, pre: Tensor, places: Tensor) -> Rows:
     return _rows(features, values[which, features], places[rows[which, features]])
 
 
-def _dfa_per_head(sae: Sae, z: Tensor, rows: Tensor, features: Tensor, n_heads: int) -> Tensor:
+def _by_head(sae: Sae, n_heads: int) -> Tensor:
+    """Encoder columns by head, `[head, d_head, feature]`."""
+    return sae.w_enc.unflatten(1, (n_heads, -1)).permute(1, 2, 0).contiguous()
+
+
+def _dfa_per_head(by_head: Tensor, z: Tensor, rows: Tensor, features: Tensor) -> Tensor:
     """`[hit, head]`: z_k . w_k at the firings alone (PAPER.md section 5.2)."""
     zeros = torch.zeros(len(rows), device=z.device)
-    pattern = csr(rows, features, zeros, (len(z), sae.d_sae))
-    slices = zip(z.chunk(n_heads, 1), sae.w_enc.chunk(n_heads, 1), strict=True)
+    pattern = csr(rows, features, zeros, (len(z), by_head.shape[2]))
     parts = [
-        torch.sparse.sampled_addmm(pattern, z_k.contiguous(), w_k.T.contiguous()).values()
-        for z_k, w_k in slices
+        torch.sparse.sampled_addmm(pattern, z_k.contiguous(), w_k).values()
+        for z_k, w_k in zip(z.chunk(len(by_head), 1), by_head, strict=True)
     ]
     return torch.stack(parts, dim=1)

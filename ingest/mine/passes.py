@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atlas.lens.sae import Sae, encode
+from atlas.lens.sae import Sae, fires, pre_activations
 from atlas.model import Attention, LanguageModel
 from ingest.config import Job
 from ingest.corpus import Contexts, Corpus
@@ -134,7 +134,10 @@ def _fires(mining: Mining, attention: dict[int, Attention], valid: Tensor) -> li
     z = {layer: one.z.flatten(2) for layer, one in attention.items()}
     stacked = torch.stack(list(z.values()), dim=2)
     mask = without_sinks(stacked, valid.to(stacked.device), mining.sinks)
-    return [encode(sae, z[layer][mask].float()) > 0 for layer, sae in mining.saes.items()]
+    return [
+        fires(sae, pre_activations(sae, z[layer][mask].float()))
+        for layer, sae in mining.saes.items()
+    ]
 
 
 def joined(paths: list[Path], name: str) -> NDArray[Any]:

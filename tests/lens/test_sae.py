@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from atlas.errors import BundleError
-from atlas.lens.sae import Sae, decode, encode, head_shares, load, save
+from atlas.lens.sae import Sae, decode, encode, fire, fires, head_shares, load, save
 
 
 def a_sae(k: int = 0) -> Sae:
@@ -22,6 +22,12 @@ def test_a_feature_fires_only_above_its_threshold():
 def test_topk_keeps_the_k_largest_and_nothing_negative():
     acts = encode(a_sae(k=2), torch.tensor([[0.25, 0, 0, 1], [0.75, 0, 0, -1]]))
     assert acts.tolist() == [[0, 3, 2], [0.75, 0, 0]]
+
+
+@pytest.mark.parametrize("k", [0, 2])
+def test_features_that_fire_are_those_with_an_activation(k):
+    pre = torch.tensor([[0.5, 0.75, -1], [0.5000001, 0, 2], [-1, -2, -3]])
+    assert torch.equal(fires(a_sae(k), pre), fire(a_sae(k), pre) > 0)
 
 
 def test_decode_adds_the_decoder_bias():
