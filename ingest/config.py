@@ -188,8 +188,8 @@ class TrainPart(_Part):
     batch: Count = 2048
     """Activations per step and layer."""
     lr: Annotated[float, Field(gt=0)] | None = None
-    """Peak learning rate; by default 2e-4 / sqrt(d_sae / 16384), for relu 1.2e-3. Trainings of a
-    few hundred steps want about four times that (docs/training.md)."""
+    """Peak learning rate; by default 2e-4 / sqrt(d_sae / 16384), times sqrt(10,000 / steps), at
+    most 6, where there are fewer steps (docs/training.md); for relu 1.2e-3."""
     warmup: Share = 0.05
     """Share of the steps with a rising learning rate."""
     decay: Share = 0.2

@@ -102,7 +102,8 @@ def _near_misses(sae: Sae, pre: Tensor, places: Tensor) -> Rows:
 
 def _by_head(sae: Sae, n_heads: int) -> Tensor:
     """Encoder columns by head, `[head, d_head, feature]`."""
-    return sae.w_enc.unflatten(1, (n_heads, -1)).permute(1, 2, 0).contiguous()
+    by_head: Tensor = sae.w_enc.unflatten(1, (n_heads, -1))
+    return by_head.permute(1, 2, 0).contiguous()
 
 
 def _dfa_per_head(by_head: Tensor, z: Tensor, rows: Tensor, features: Tensor) -> Tensor:

@@ -9,9 +9,23 @@ FLOOR = 0.1
 """Share of the peak rate at which the paper's recipe starts, and to which it drops."""
 
 
+LONG, MOST = 10_000, 6.0
+"""Steps from which a training is long, and how much higher the rate of a shorter one may be."""
+
+
+def default_rate(d_sae: int, steps: int) -> float:
+    """Peak rate where none is set: 2e-4 / sqrt(d_sae / 2^14), more for a short training.
+
+    The rate of long trainings is the one that dictionary_learning takes. How it rises as steps get
+    fewer is measured: docs/training.md.
+    """
+    long = 2e-4 / math.sqrt(d_sae / 2**14)
+    return long * min(MOST, max(1.0, math.sqrt(LONG / steps)))
+
+
 def learning_rate(part: TrainPart, d_sae: int, step: int, steps: int) -> float:
     """Rate at `step`: linear warm-up, flat, linear decay to 0 at `steps`."""
-    peak = part.lr or 2e-4 / math.sqrt(d_sae / 2**14)
+    peak = part.lr or default_rate(d_sae, steps)
     rising = (step + 1) / max(1, round(steps * part.warmup))
     return peak * min(1.0, rising, _falling(part, step, steps))
 

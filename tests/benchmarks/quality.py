@@ -27,7 +27,7 @@ from atlas.model import LanguageModel
 from atlas.types import Interval
 from ingest.config import PositionsPart, TrainPart
 from ingest.train.evaluate import _constant, _counted, _put, _rebuilt, interval, recovered
-from ingest.train.schedule import learning_rate
+from ingest.train.schedule import default_rate
 from ingest.train.stream import harvest, valid_positions, without_sinks
 from tests.benchmarks.activations import LENGTH, MODEL, Activations, read
 from tests.benchmarks.sweep import CALIBRATE, at_l0, measure
@@ -75,7 +75,7 @@ def main() -> None:
 def _trained(found: Activations, asked: argparse.Namespace) -> dict[str, Sae]:
     """The four SAEs by name; kept ones are not trained again."""
     same, other = TrainPart(lr=asked.lr), TrainPart(lr=asked.lr_peer or asked.lr)
-    default = learning_rate(TrainPart(warmup=0.0, decay=0.0), asked.d_sae, 0, 1)
+    default = default_rate(asked.d_sae, asked.steps)
     recipes = {
         f"ours, its defaults (lr {default:.1e})": (ours, TrainPart()),
         f"SAELens, its defaults (lr {PEER_LR:.1e})": (theirs, PEER),

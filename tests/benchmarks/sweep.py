@@ -24,7 +24,7 @@ from torch import Tensor
 from atlas.lens.sae import Sae, decode, encode, pre_activations
 from ingest.config import SaePart, TrainPart
 from ingest.train.loop import train
-from ingest.train.schedule import learning_rate
+from ingest.train.schedule import default_rate
 from tests.benchmarks.activations import Activations, FromMemory, read
 
 CALIBRATE = 8192
@@ -61,9 +61,12 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     found = read(asked.z)
     found = found.of(tuple(asked.layers)) if asked.layers else found
-    default = learning_rate(TrainPart(warmup=0.0, decay=0.0), asked.d_sae, 0, 1)
     sizes = f"d_sae {asked.d_sae}, {asked.tokens:,} tokens"
-    print(f"{asked.objective}, {sizes}; default lr {default:.1e}")
+    defaults = (
+        f"{default_rate(asked.d_sae, asked.tokens // batch):.1e} at batch {batch}"
+        for batch in asked.batch
+    )
+    print(f"{asked.objective}, {sizes}; default lr {', '.join(defaults)}")
     print(f"layers {found.layers}, {os.cpu_count()} cores, torch {torch.__version__}")
     print("   k  batch       lr  anneal     FVU     L0   dead  tokens/s", flush=True)
     for k in asked.k:
