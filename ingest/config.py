@@ -189,7 +189,7 @@ class TrainPart(_Part):
     """Activations per step and layer."""
     lr: Annotated[float, Field(gt=0)] | None = None
     """Peak learning rate; by default 2e-4 / sqrt(d_sae / 16384), times sqrt(10,000 / steps), at
-    most 6, where there are fewer steps (docs/training.md); for relu 1.2e-3."""
+    most 4, where there are fewer steps (docs/training.md); for relu 1.2e-3."""
     warmup: Share = 0.05
     """Share of the steps with a rising learning rate."""
     decay: Share = 0.2

@@ -8,8 +8,7 @@ PAPER_RATE = 1.2e-3
 FLOOR = 0.1
 """Share of the peak rate at which the paper's recipe starts, and to which it drops."""
 
-
-LONG, MOST = 10_000, 6.0
+LONG, MOST = 10_000, 4.0
 """Steps from which a training is long, and how much higher the rate of a shorter one may be."""
 
 

@@ -133,7 +133,7 @@ def test_the_default_rate_falls_with_the_square_root_of_the_width():
     assert learning_rate(part, 2**16, 500, 10_000) == pytest.approx(1e-4)
     assert learning_rate(part, 2**16, 5000, 100_000) == pytest.approx(1e-4)
     assert learning_rate(part, 2**16, 200, 2_500) == pytest.approx(2e-4)
-    assert learning_rate(part, 2**16, 5, 10) == pytest.approx(6e-4)
+    assert learning_rate(part, 2**16, 5, 10) == pytest.approx(4e-4)
 
 
 def test_the_papers_rate_rises_by_a_cosine_from_a_tenth_and_again_after_a_drop():
