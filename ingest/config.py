@@ -188,14 +188,15 @@ class TrainPart(_Part):
     batch: Count = 2048
     """Activations per step and layer."""
     lr: Annotated[float, Field(gt=0)] | None = None
-    """Peak learning rate; by default 2e-4 / sqrt(d_sae / 16384), times sqrt(10,000 / steps), at
-    most 4, where there are fewer steps (docs/training.md); for relu 1.2e-3."""
+    """Peak learning rate; by default 2e-4 / sqrt(d_sae / 16384), where there are fewer than 10,000
+    steps times (10,000 / steps)^0.75, at most 4 (docs/training.md); for relu 1.2e-3."""
     warmup: Share = 0.05
     """Share of the steps with a rising learning rate."""
     decay: Share = 0.2
     """Share of the steps at the end over which the learning rate falls to 0."""
-    anneal: Share = 0.1
-    """Share of the steps over which k falls from 4 k to k."""
+    anneal: Share | None = None
+    """Share of the steps over which k falls from 4 k to k; by default a tenth, 0 where there are
+    fewer than 4,000 steps, which it does no good (docs/training.md)."""
     aux: Annotated[float, Field(ge=0)] = 1 / 32
     """Weight of the loss that revives dead features."""
     dead_tokens: Count = 2_000_000

@@ -24,7 +24,7 @@ from torch import Tensor
 from atlas.lens.sae import Sae, decode, encode, pre_activations
 from ingest.config import SaePart, TrainPart
 from ingest.train.loop import train
-from ingest.train.schedule import default_rate
+from ingest.train.schedule import annealed, default_rate
 from tests.benchmarks.activations import Activations, FromMemory, read
 
 CALIBRATE = 8192
@@ -53,7 +53,7 @@ def main() -> None:
     ask.add_argument("--k", type=int, nargs="+", default=[16, 32])
     ask.add_argument("--batch", type=int, nargs="+", default=[512, 1024, 2048, 4096])
     ask.add_argument("--lr", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3])
-    ask.add_argument("--anneal", type=float, nargs="+", default=[TrainPart().anneal])
+    ask.add_argument("--anneal", type=float, nargs="+", help="by default that of the settings")
     ask.add_argument("--layers", type=int, nargs="+", help="by default all that the file has")
     ask.add_argument("--threads", type=int, default=2)
     ask.add_argument("--objective", default="batchtopk")
@@ -71,7 +71,7 @@ def main() -> None:
     print("   k  batch       lr  anneal     FVU     L0   dead  tokens/s", flush=True)
     for k in asked.k:
         rows = []
-        for batch, lr, anneal in itertools.product(asked.batch, asked.lr, asked.anneal):
+        for batch, lr, anneal in itertools.product(asked.batch, asked.lr, asked.anneal or [None]):
             rows.append(_run(found, asked, k, batch, lr, anneal))
             print(_line(rows[-1]), flush=True)
         print(f"{_line(min(rows, key=lambda row: row.fvu))}  least FVU at k {k}", flush=True)
@@ -85,7 +85,12 @@ def _line(row: Row) -> str:
 
 
 def _run(
-    found: Activations, asked: argparse.Namespace, k: int, batch: int, lr: float, anneal: float
+    found: Activations,
+    asked: argparse.Namespace,
+    k: int,
+    batch: int,
+    lr: float,
+    anneal: float | None,
 ) -> Row:
     part = TrainPart(
         tokens=asked.tokens,
@@ -105,7 +110,8 @@ def _run(
         at_l0(one, found.train[:CALIBRATE, n].float(), k) for n, one in enumerate(trained.saes)
     ]
     measured = [measure(one, found.test[:, n].float()) for n, one in enumerate(equal)]
-    return Row(k, batch, lr, anneal, *map(_mean, zip(*measured, strict=True)), rate)
+    share = annealed(part, asked.tokens // batch)
+    return Row(k, batch, lr, share, *map(_mean, zip(*measured, strict=True)), rate)
 
 
 def at_l0(sae: Sae, z: Tensor, k: int) -> Sae:

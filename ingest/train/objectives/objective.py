@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ingest.config import SaePart, TrainPart
 from ingest.train.params import Params, Scale, initialise, measure_scale
-from ingest.train.schedule import learning_rate
+from ingest.train.schedule import annealed, learning_rate
 from ingest.train.stacked import Chosen, spread
 
 
@@ -65,7 +65,7 @@ class Objective:
 
     def k_at(self, step: int) -> int:
         """Firings per token allowed at `step`: from 4 k down to k while annealing."""
-        anneal = round(self.steps * self.part.anneal)
+        anneal = round(self.steps * annealed(self.part, self.steps))
         left = max(0.0, 1 - step / anneal) if anneal else 0.0
         return min(self.sae.d_sae, round(self.sae.k * (1 + 3 * left)))
 

@@ -9,7 +9,7 @@ from atlas.lens.sae import decode, encode
 from ingest.config import ResamplePart, SaePart, TrainPart
 from ingest.train.loop import _finish, train
 from ingest.train.objectives import make_objective
-from ingest.train.schedule import dropping_rate, learning_rate
+from ingest.train.schedule import annealed, dropping_rate, learning_rate
 from ingest.train.state import State
 from tests.ingest.train.planted import PlantedModel, a_stream
 
@@ -32,6 +32,7 @@ RESAMPLE = {"every": 20, "window": 10, "times": 2, "cutoff": 0.02, "batches": 3}
 def parts(objective="batchtopk", tokens=64 * 60, resample=RESAMPLE, layers=(0, 1), lr=3e-3):
     sae = SaePart(layers=layers, d_sae=32, k=3, **OBJECTIVES[objective])
     settings = {"batch": 64, "lr": lr, "dead_tokens": 2000, "checkpoint_seconds": 1e-9}
+    settings["anneal"] = None if objective == "relu" else 0.1  # no default in so few steps
     return sae, TrainPart(tokens=tokens, resample=ResamplePart(**resample), **settings)
 
 
@@ -132,8 +133,13 @@ def test_the_default_rate_falls_with_the_square_root_of_the_width():
     assert learning_rate(part, 2**14, 500, 10_000) == pytest.approx(2e-4)
     assert learning_rate(part, 2**16, 500, 10_000) == pytest.approx(1e-4)
     assert learning_rate(part, 2**16, 5000, 100_000) == pytest.approx(1e-4)
-    assert learning_rate(part, 2**16, 200, 2_500) == pytest.approx(2e-4)
+    assert learning_rate(part, 2**16, 200, 2_500) == pytest.approx(1e-4 * 4**0.75)
     assert learning_rate(part, 2**16, 5, 10) == pytest.approx(4e-4)
+
+
+def test_k_falls_in_long_trainings_or_as_asked():
+    assert [annealed(TrainPart(), steps) for steps in (3_999, 4_000)] == [0, 0.1]
+    assert [annealed(TrainPart(anneal=0.3), steps) for steps in (10, 10_000)] == [0.3, 0.3]
 
 
 def test_the_papers_rate_rises_by_a_cosine_from_a_tenth_and_again_after_a_drop():

@@ -12,7 +12,7 @@ from tests.ingest.train.test_step import D, F, N, some_params, x_and_hits, zeros
 
 def an_objective(name, steps=100, **more):
     sae = SaePart(layers=(0,), d_sae=F, objective=name, **{"k": 4, **more})
-    return make_objective(sae, TrainPart(), steps)
+    return make_objective(sae, TrainPart(anneal=0.1), steps)
 
 
 def test_topk_fires_the_k_largest_of_each_token_and_nothing_negative():
