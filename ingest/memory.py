@@ -18,6 +18,7 @@ from atlas.types import HISTOGRAM_BINS
 from ingest.config import Job
 from ingest.mine.choose import DECILES, limits_of
 from ingest.train.device import layers_at_once
+from ingest.train.stream import activations_per_buffer
 
 BASE = 900_000_000
 """Resident size of Python with PyTorch and TransformerLens loaded, on the host."""
@@ -103,7 +104,7 @@ def _training(job: Job, shape: Shape, model: Part, sae: int) -> Phase:
     # On a GPU that copy is the host's; there what projecting and clipping hold counts instead.
     copies = 7 if shape.device == "cpu" else 5
     # The pieces it is made of, their joint copy, and what is left of it without sinks.
-    buffer = 3 * part.buffer_tokens * layers * shape.d_in * shape.width
+    buffer = 3 * math.ceil(activations_per_buffer(part)) * layers * shape.d_in * shape.width
     step = _step(job, shape) + 4 * layers * part.batch * shape.d_in * FLOAT
     return Phase(
         "training",

@@ -23,7 +23,7 @@ from ingest.curve import Curve
 from ingest.elsewhere import Where, load_model
 from ingest.train.loop import Figures, Trained, train
 from ingest.train.state import steps_done
-from ingest.train.stream import Buffers, Stream
+from ingest.train.stream import Buffers, Stream, activations_per_buffer
 
 
 class Fitted(NamedTuple):
@@ -116,7 +116,7 @@ def buffers_of(job: Job, contexts: Contexts) -> Buffers:
             f"batches of train.batch = {job.train.batch}",
             "give more text, or lower mine.tokens, evaluate.tokens or train.batch",
         )
-    size = min(count, math.ceil(job.train.buffer_tokens * count / scored))
+    size = min(count, math.ceil(activations_per_buffer(job.train) * count / scored))
     return Buffers(size, job.train.repeats, job.train.batch, job.train.seed)
 
 

@@ -23,7 +23,7 @@ def default_rate(d_sae: int, steps: int) -> float:
     fewer is measured: docs/training.md.
     """
     long = 2e-4 / math.sqrt(d_sae / 2**14)
-    return long * min(MOST, max(1.0, (LONG / steps) ** 0.75))
+    return long * min(MOST, max(1.0, math.pow(LONG / steps, 0.75)))
 
 
 def annealed(part: TrainPart, steps: int) -> float:

@@ -8,6 +8,7 @@ A stream may give only some of its layers. The positions it leaves out are those
 so that a layer sees the same batches whichever others are trained beside it.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from atlas.errors import CorpusError
 from atlas.model import LanguageModel
-from ingest.config import PositionsPart
+from ingest.config import PositionsPart, TrainPart
 from ingest.corpus import Contexts
 
 
@@ -34,6 +35,17 @@ class Buffers(NamedTuple):
     repeats: int  # times a buffer is gone through
     batch: int  # activations per batch
     seed: int
+
+
+def activations_per_buffer(part: TrainPart) -> float:
+    """About `part.buffer_tokens`, so that all buffers are needed whole.
+
+    A last one of which a few batches are used would be read in full. The margin is for sinks, which
+    are found while reading, and for the batch that a buffer does not fill.
+    """
+    wanted = part.tokens / part.repeats
+    buffers = math.ceil(wanted / (1.05 * part.buffer_tokens))
+    return min(wanted / buffers * 1.02 + part.batch, 1.1 * part.buffer_tokens + part.batch)
 
 
 def valid_positions(length: Tensor, width: int, skip_first: int) -> Tensor:

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from atlas.errors import CorpusError
-from ingest.train.stream import Place, sink_limits, valid_positions, without_sinks
+from ingest.config import TrainPart
+from ingest.train.stream import (
+    Place,
+    activations_per_buffer,
+    sink_limits,
+    valid_positions,
+    without_sinks,
+)
 from tests.ingest.train.planted import PlantedModel, a_stream
 
 
@@ -66,3 +73,18 @@ def test_a_position_far_longer_than_the_median_is_a_sink():
 def test_a_buffer_smaller_than_a_batch_is_refused():
     with pytest.raises(CorpusError, match=r"480 activations, fewer than train\.batch = 10000"):
         take(a_stream(batch=10_000), 1)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "repeats", "buffer", "wanted"),
+    [
+        (10_000, 1, 10_000, 10_200),  # one buffer, with room for sinks
+        (10_400, 1, 10_000, 10_608),  # still one
+        (12_000, 1, 10_000, 6_120),  # two of one size, not a whole one and a rest
+        (40_000, 4, 10_000, 10_200),  # each is used four times
+        (1_000, 1, 10_000, 1_020),  # no more than there is need for
+    ],
+)
+def test_buffers_are_cut_so_that_the_last_is_needed_whole(tokens, repeats, buffer, wanted):
+    part = TrainPart(tokens=tokens, repeats=repeats, buffer_tokens=buffer, batch=100)
+    assert activations_per_buffer(part) == pytest.approx(wanted + 100)
