@@ -141,7 +141,7 @@ class Explorer:
         Args:
             text: the prompt.
             feature: a feature of one of the explorer's SAEs.
-            pos: the destination; by default where the feature is strongest.
+            pos: the destination; by default where the feature is strongest, position 0 left out.
 
         Raises:
             QueryError: the prompt or the position is refused.
@@ -218,7 +218,7 @@ class Explorer:
         Args:
             text: the prompt.
             feature: a feature of one of the explorer's SAEs.
-            pos: the destination; by default where the feature is strongest.
+            pos: the destination; by default where the feature is strongest, position 0 left out.
             depth: how often to expand, 0 to 4.
             top: features to expand each time and pieces to show of each, 1 to 25.
             skip_start: never expand features at the first position. Attention rests there when it

@@ -90,9 +90,14 @@ class PromptRun:
         return float(lens.act[(lens.pos == pos) & (lens.feature == feature.index)].sum())
 
     def peak(self, feature: FeatureId) -> int:
-        """Where a feature's pre-activation is largest."""
+        """Where a feature's pre-activation is largest.
+
+        Position 0 is left out where there are others: the attention sink sits there, and SAEs are
+        hardly ever trained on it.
+        """
         layer, sae = feature.sae.layer, self.saes[feature.sae.layer][1]
-        return int((self.internals.z[layer].flatten(1) @ sae.w_enc[feature.index]).argmax())
+        pre = self.internals.z[layer].flatten(1) @ sae.w_enc[feature.index]
+        return int(pre[1:].argmax()) + 1 if len(pre) > 1 else 0
 
     def dfa(self, feature: FeatureId, pos: int) -> Tensor:
         """DFA of a feature at a position per head and source, `[head, pos + 1]`."""

@@ -102,9 +102,9 @@ def test_a_trace_sums_to_the_pre_activation_by_heads_and_by_sources(explorer):
     feature = strongest(explorer)
     trace = explorer.trace(TEXT, str(feature))
     pre = pre_activations(SAES[feature.sae], z_of(explorer, TEXT, 2))[:, feature.index]
-    assert trace.pos == int(pre.argmax())
-    assert trace.pre == pytest.approx(float(pre.max()), abs=1e-4)
-    assert trace.act == pytest.approx(trace.pre, abs=1e-4)
+    assert trace.pos == int(pre[1:].argmax()) + 1  # position 0 is the attention sink
+    assert trace.pre == pytest.approx(float(pre[1:].max()), abs=1e-4)
+    assert trace.act == pytest.approx(explorer.acts(TEXT, str(feature))[trace.pos], abs=1e-4)
     assert trace.bias + sum(trace.heads) == pytest.approx(trace.pre, abs=1e-5)
     assert trace.bias + sum(s.dfa for s in trace.sources) == pytest.approx(trace.pre, abs=1e-4)
     assert abs(trace.residual) < 1e-4

@@ -160,7 +160,7 @@ def prompt(
         str | None, typer.Option(help="Trace this feature to heads and sources.")
     ] = None,
     pos: Annotated[
-        int | None, typer.Option(help="Where; by default where the feature is strongest.")
+        int | None, typer.Option(help="Where; by default where it is strongest beyond position 0.")
     ] = None,
     recurse: Annotated[
         bool, typer.Option("--recurse", help="Follow the feature back to the embeddings.")

@@ -76,7 +76,7 @@ class OfTrace:
     prompt: Text
     feature: FeatureId
     pos: int | None = None
-    """The destination; by default where the feature is strongest."""
+    """The destination; by default where the feature is strongest, position 0 left out."""
 
 
 @dataclass(frozen=True, slots=True)
