@@ -5,10 +5,11 @@
 
 Four SAEs: each side with its own defaults, and each with a given learning rate and our warm-up and
 decay. One rate does not mean the same to both: decoder rows have norm 1 here, there 0.1 at first.
- SAELens' come back through the import of its format. All thresholds are then scaled so that k
+SAELens' come back through the import of its format. All thresholds are then scaled so that k
 features fire per token of the training text, since neither side's export hits k exactly and more
-firings rebuild more. Measured on held-out text, in the same forward passes: L0, FVU, features that
-never fire there, CE loss; costs and differences of costs with 95 % intervals over contexts.
+firings rebuild more. Dead features fire nowhere in the training's activations. Measured on held-out
+text, in the same forward passes: L0, FVU, features that are silent there, CE loss; costs and
+differences of costs with 95 % intervals over contexts.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from atlas import model as models
 from atlas.lens import sae as saes_on_disk
-from atlas.lens.sae import Sae
+from atlas.lens.sae import Sae, fires, pre_activations
 from atlas.model import LanguageModel
 from atlas.types import Interval
 from ingest.config import PositionsPart, TrainPart
@@ -69,7 +70,9 @@ def main() -> None:
         fvu, l0, _ = measure(sae, test)
         print(f"{name}, as exported: L0 {l0:.1f}, FVU {fvu:.4f}", flush=True)
     equal = {name: at_l0(sae, train, asked.k) for name, sae in saes.items()}
-    _print(equal, costs(model, equal, asked.layer, found), test)
+    whole = found.train[:, index]
+    dead = {name: dead_share(sae, whole) for name, sae in equal.items()}
+    _print(equal, costs(model, equal, asked.layer, found), test, dead)
 
 
 def _trained(found: Activations, asked: argparse.Namespace) -> dict[str, Sae]:
@@ -92,6 +95,14 @@ def _trained(found: Activations, asked: argparse.Namespace) -> dict[str, Sae]:
             saes_on_disk.save(path, {"sae": done.saes[asked.layer]})
         saes[name] = saes_on_disk.load(path, "sae")
     return saes
+
+
+def dead_share(sae: Sae, z: Tensor) -> float:
+    """Share of features that fire nowhere in `[token, d_in]`."""
+    fired = torch.zeros(sae.d_sae, dtype=torch.bool)
+    for part in z.split(CALIBRATE):
+        fired |= fires(sae, pre_activations(sae, part.float())).any(0)
+    return float((~fired).float().mean())
 
 
 class Costs(NamedTuple):
@@ -124,7 +135,7 @@ def costs(model: LanguageModel, saes: Mapping[str, Sae], layer: int, found: Acti
     return Costs(clean, zero, mean_, dict(zip(saes, each, strict=True)))
 
 
-def _print(saes: Mapping[str, Sae], told: Costs, test: Tensor) -> None:
+def _print(saes: Mapping[str, Sae], told: Costs, test: Tensor, dead: Mapping[str, float]) -> None:
     """A row per SAE, then the differences that the issue is about."""
     zero, mean = interval(told.zero - told.clean), interval(told.mean - told.clean)
     print(
@@ -132,11 +143,11 @@ def _print(saes: Mapping[str, Sae], told: Costs, test: Tensor) -> None:
         f"mean {told.mean.mean():.4f} ({_told(mean)}); {len(told.clean)} contexts, "
         f"{len(test):,} activations"
     )
-    print("| SAE | L0 | FVU | dead | CE | cost | recovered (zero) | recovered (mean) |")
-    print("|" + " --- |" * 8)
+    print("| SAE | L0 | FVU | dead | silent | CE | cost | recovered (zero) | recovered (mean) |")
+    print("|" + " --- |" * 9)
     clean = float(told.clean.mean())
     for name, sae in saes.items():
-        fvu, l0, dead = measure(sae, test)
+        fvu, l0, silent = measure(sae, test)
         loss = told.sae[name]
         shares = [
             recovered(clean, float(loss.mean()), float(ablated.mean()), cost)
@@ -144,8 +155,8 @@ def _print(saes: Mapping[str, Sae], told: Costs, test: Tensor) -> None:
         ]
         cells = ["withheld" if share is None else f"{share:.1%}" for share in shares]
         print(
-            f"| {name} | {l0:.1f} | {fvu:.4f} | {dead:.1%} | {loss.mean():.4f} | "
-            f"{_told(interval(loss - told.clean))} | {' | '.join(cells)} |"
+            f"| {name} | {l0:.1f} | {fvu:.4f} | {dead[name]:.1%} | {silent:.1%} | "
+            f"{loss.mean():.4f} | {_told(interval(loss - told.clean))} | {' | '.join(cells)} |"
         )
     names = list(saes)
     for one, other in zip(names[::2], names[1::2], strict=True):
