@@ -24,7 +24,8 @@ PRESETS = Path(__file__).parent / "jobs"
 MOST_FEATURES = 2**20
 """Features that an SAE may have: mining packs a feature's number into 20 bits."""
 PASS_TOKENS = {"cpu": 2048, "cuda": 8192}
-"""Tokens of a forward pass. Fewer leave a GPU waiting for its host, more only take memory."""
+"""Tokens of a forward pass by default: so few that memory is no matter, and, on a GPU, what should
+be enough to keep it from waiting for its host (a guess)."""
 Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
