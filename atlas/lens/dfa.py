@@ -27,9 +27,7 @@ def source_dfa(pattern: Tensor, v: Tensor, w: Tensor, kv_head: Tensor) -> Tensor
         w: `[n, d_in]`, each destination's encoder row, head-major.
         kv_head: `[head]`, the key/value head that each query head reads.
     """
-    n, heads, _ = pattern.shape
-    per_head = v[:, :, kv_head].transpose(1, 2)  # [n, head, src, d_head]
-    return pattern * (per_head @ w.view(n, heads, -1, 1)).squeeze(-1)
+    return pattern * value_dfa(v, w[:, None], kv_head)[:, 0]
 
 
 def context_dfa(pattern: Tensor, v: Tensor, w: Tensor, kv_head: Tensor) -> Tensor:
@@ -41,11 +39,11 @@ def context_dfa(pattern: Tensor, v: Tensor, w: Tensor, kv_head: Tensor) -> Tenso
         w: `[n, d_in]`, each destination's encoder row, head-major.
         kv_head: `[head]`, the key/value head that each query head reads.
     """
-    return written(v, w, kv_head) * pattern.transpose(0, 1)
+    return value_dfa(v, w, kv_head) * pattern.transpose(0, 1)
 
 
-def written(v: Tensor, w: Tensor, kv_head: Tensor) -> Tensor:
-    """v_k[S] . w_k: DFA per unit of attention, `[..., n, head, src]`.
+def value_dfa(v: Tensor, w: Tensor, kv_head: Tensor) -> Tensor:
+    """v_k[S] . w_k: DFA per unit of attention, `[..., n, head, src]` (PAPER.md section 5.2).
 
     Args:
         v: `[..., src, kv_head, d_head]`, values of one context or several.

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atlas.lens.dfa import written
+from atlas.lens.dfa import value_dfa
 from atlas.lens.sae import Sae, above, fire, pre_activations
 from atlas.model import Attention
 
@@ -136,7 +136,7 @@ def _attributed(
     z = attention.z.flatten(2).float()  # [context, pos, d_in]
     padded = _Padded.of(at.ctx, len(z))
     by_context = padded.spread(w)
-    dfa = padded.gathered(written(attention.v.float(), by_context, kv_head))
+    dfa = padded.gathered(value_dfa(attention.v.float(), by_context, kv_head))
     dfa *= attention.pattern[at.ctx, :, at.pos].float()
     by_source = dfa.sum(1)  # [n, src]
     top = by_source.abs().topk(min(sources, by_source.shape[1]), dim=1).indices
